@@ -1,1 +1,6 @@
-//! x
+//! Autoscaler for GitHub Actions self-hosted runners on Docker hosts.
+
+pub mod config;
+pub mod error;
+pub mod model;
+pub mod ports;
