@@ -3,4 +3,6 @@
 pub mod config;
 pub mod error;
 pub mod model;
+pub mod plan;
 pub mod ports;
+pub mod supply;

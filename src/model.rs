@@ -232,6 +232,28 @@ impl From<Labels> for Vec<String> {
     }
 }
 
+/// Labels of architectures, as GitHub's runners have them.
+const ARCHITECTURES: [&str; 4] = ["x64", "arm64", "arm", "x86"];
+
+/// Whether a runner with `ours` can take a job that asks for `wanted`; otherwise the labels it lacks.
+///
+/// With `filter_by_arch` off, a label that names an architecture is not asked of the host: the
+/// runner is registered with it all the same.
+pub fn served_by(wanted: &Labels, ours: &Labels, filter_by_arch: bool) -> Result<(), Labels> {
+    let mut missing = wanted.difference(ours);
+    if !filter_by_arch {
+        missing = missing.difference(&Labels::new(ARCHITECTURES));
+    }
+    if missing.is_empty() && !wanted.is_empty() { Ok(()) } else { Err(missing) }
+}
+
+/// Whether GitHub's own machines serve a job: `ubuntu-latest`, `windows-2025`, `macos-15-xlarge`, …
+pub fn is_hosted(wanted: &Labels) -> bool {
+    const SYSTEMS: [&str; 3] = ["ubuntu-", "windows-", "macos-"];
+    !wanted.contains("self-hosted")
+        && wanted.iter().any(|label| SYSTEMS.iter().any(|system| label.starts_with(system)))
+}
+
 /// A queued job: status `queued`, waiting for a runner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {

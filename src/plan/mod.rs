@@ -1,0 +1,409 @@
+//! Every scaling decision, pure and synchronous: what to launch, what to remove, why a job waits.
+//!
+//! The bound holds by construction: a launch is only ever decided in `Planner::launch`, which
+//! takes it from the free capacity. What was not seen is not acted upon.
+
+mod actions;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+pub use actions::{Action, Ask, Held, Order, Removal};
+
+use crate::model::{
+    Demand, Job, Labels, Origin, Phase, Registered, Repo, Runner, Scope, is_hosted, served_by,
+};
+use crate::ports::NewRunner;
+
+/// A runner that is not online by then never will be: images configure themselves in seconds.
+pub const START_TIMEOUT: TimeDelta = TimeDelta::seconds(180);
+/// How long a surplus runner stays idle before it goes: its job may be on the way.
+pub const SURPLUS_GRACE: TimeDelta = TimeDelta::seconds(10);
+/// A runner that GitHub dropped, or that lets its jobs wait, is replaced after this long.
+pub const LOST_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
+
+/// The bounds and habits that the configuration sets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Bound on runners, whatever they are doing.
+    pub max_runners: usize,
+    /// Bound on the runners of one repository.
+    pub max_per_repo: Option<usize>,
+    /// Runners kept ready in each scope of `warm`.
+    pub min_idle: usize,
+    /// Where runners are kept ready.
+    pub warm: Vec<Scope>,
+    /// After this long idle, a runner goes that was asked for by hand or is warm beyond need.
+    pub idle_timeout: TimeDelta,
+    /// After this long on one job a runner is removed.
+    pub job_timeout: Option<TimeDelta>,
+    /// What a runner can serve.
+    pub labels: Labels,
+    /// Whether a job that names another architecture is left alone.
+    pub filter_by_arch: bool,
+    /// What our runners' names begin with.
+    pub name_prefix: String,
+}
+
+/// Everything that a decision depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The time of the decision.
+    pub now: DateTime<Utc>,
+    /// The bounds.
+    pub limits: &'a Limits,
+    /// The demand; `None` when it could not be seen.
+    pub demand: Option<&'a Demand>,
+    /// The runners that have a container.
+    pub runners: &'a [Runner],
+    /// GitHub's runners, by scope, where they could be listed.
+    pub registered: &'a BTreeMap<Scope, Vec<Registered>>,
+    /// Launches that were accepted and may not show in `runners` yet.
+    pub launching: &'a [NewRunner],
+    /// Names of runners whose removal is under way, and may still show in `runners`.
+    pub removing: &'a BTreeSet<String>,
+    /// Repositories whose launches failed, and until when they are left alone.
+    pub backoff: &'a BTreeMap<Repo, DateTime<Utc>>,
+    /// Why nothing can be launched at all just now.
+    pub paused: Option<&'a str>,
+    /// Runners that somebody asked for by hand.
+    pub asked: &'a [Ask],
+}
+
+impl<'a> View<'a> {
+    /// Launches that have no container in `runners` yet.
+    fn unborn(&self) -> impl Iterator<Item = &'a NewRunner> + use<'a> {
+        let born: BTreeSet<&str> = self.runners.iter().map(name_of).collect();
+        self.launching.iter().filter(move |runner| !born.contains(runner.name.as_str()))
+    }
+
+    /// Runners that exist or are about to: what counts against `max_runners`.
+    pub fn used(&self) -> usize {
+        self.runners.iter().filter(is_live).count() + self.unborn().count()
+    }
+}
+
+/// Decides everything once. Every queued job that is ours to serve is either launched for or held.
+pub fn plan(view: &View<'_>) -> Vec<Action> {
+    let mut planner = Planner::new(view);
+    planner.remove_the_useless();
+    planner.serve_the_asked();
+    planner.serve_the_jobs();
+    planner.keep_warm();
+    planner.retire_the_surplus();
+    planner.forget_the_dead();
+    planner.actions
+}
+
+struct Planner<'a> {
+    view: &'a View<'a>,
+    actions: Vec<Action>,
+    /// Launches that may still be decided.
+    free: usize,
+    /// Runners, existing and decided, by repository.
+    share: BTreeMap<Repo, usize>,
+    /// Runners that are to go, and so serve nothing.
+    doomed: BTreeSet<&'a str>,
+    /// Runners that will take a job.
+    spoken_for: BTreeSet<&'a str>,
+}
+
+/// A runner that a queued job may count on.
+struct Supply<'a> {
+    name: &'a str,
+    scope: &'a Scope,
+    labels: &'a Labels,
+    idle: bool,
+}
+
+/// Jobs of one repository that no runner covers, the oldest last.
+type Queues<'a> = BTreeMap<&'a Repo, Vec<&'a Job>>;
+
+impl<'a> Planner<'a> {
+    fn new(view: &'a View<'a>) -> Self {
+        let mut share = BTreeMap::new();
+        let born = view.runners.iter().filter(is_live).map(|r| r.container.repo.as_ref());
+        for repo in born.chain(view.unborn().map(|r| r.repo.as_ref())).flatten() {
+            *share.entry(repo.clone()).or_default() += 1;
+        }
+        Self {
+            view,
+            actions: Vec::new(),
+            free: view.limits.max_runners.saturating_sub(view.used()),
+            share,
+            doomed: BTreeSet::new(),
+            spoken_for: BTreeSet::new(),
+        }
+    }
+
+    /// Runners that are of no use to anybody, by what engine and GitHub both say.
+    fn remove_the_useless(&mut self) {
+        for runner in self.view.runners {
+            let name = name_of(runner);
+            if self.view.removing.contains(name) {
+                self.doomed.insert(name);
+            } else if let Some(why) = useless(runner, self.view) {
+                self.doomed.insert(name);
+                self.remove(name, why);
+            }
+        }
+    }
+
+    fn serve_the_asked(&mut self) {
+        for ask in self.view.asked {
+            match self.obstacle(&ask.repo) {
+                // Who asks by hand has seen the failure and wants another try.
+                None | Some(Held::Backoff { .. } | Held::Paused(_)) => self.launch(Order {
+                    scope: ask.scope.clone(),
+                    repo: Some(ask.repo.clone()),
+                    labels: self.view.limits.labels.clone(),
+                    origin: Origin::Manual,
+                    job: None,
+                }),
+                Some(why) => self.actions.push(Action::Refuse { ask: ask.clone(), why }),
+            }
+        }
+    }
+
+    /// Among repositories the one with the fewest runners first; within one, the oldest job.
+    fn serve_the_jobs(&mut self) {
+        let Some(demand) = self.view.demand else { return };
+        let mut queues = self.uncovered(demand);
+        while let Some(job) = self.next_in_turn(&mut queues) {
+            match self.obstacle(&job.repo) {
+                Some(why) => self.hold(job, why),
+                None => self.launch(Order {
+                    scope: job.scope.clone(),
+                    repo: Some(job.repo.clone()),
+                    labels: self.view.limits.labels.union(&job.labels),
+                    origin: Origin::Queue,
+                    job: Some(job.id),
+                }),
+            }
+        }
+    }
+
+    /// Holds the jobs that can't be served or have a runner already; returns the others.
+    fn uncovered(&mut self, demand: &'a Demand) -> Queues<'a> {
+        let mut jobs: Vec<&Job> = demand.jobs().filter(|job| !is_hosted(&job.labels)).collect();
+        jobs.sort_by_key(|job| (job.queued_at, job.id));
+        let limits = self.view.limits;
+        let mut supply = self.supply();
+        let mut queues = Queues::new();
+        for job in jobs {
+            let served = served_by(&job.labels, &limits.labels, limits.filter_by_arch);
+            if let Err(missing) = served {
+                self.hold(job, Held::Unmatched { missing });
+            } else if let Some(runner) = take(&mut supply, job) {
+                self.spoken_for.insert(runner);
+                self.hold(job, Held::Covered { runner: runner.to_owned() });
+            } else {
+                queues.entry(&job.repo).or_default().push(job);
+            }
+        }
+        queues.values_mut().for_each(|queue| queue.reverse());
+        queues
+    }
+
+    fn next_in_turn(&self, queues: &mut Queues<'a>) -> Option<&'a Job> {
+        let turn = |(repo, queue): (&&'a Repo, &Vec<&'a Job>)| {
+            let oldest = queue.last()?;
+            let share = self.share.get(*repo).copied().unwrap_or_default();
+            Some((share, oldest.queued_at, oldest.id, *repo))
+        };
+        let (.., repo) = queues.iter().filter_map(turn).min()?;
+        queues.get_mut(repo)?.pop()
+    }
+
+    fn keep_warm(&mut self) {
+        let limits = self.view.limits;
+        if limits.min_idle == 0 {
+            return;
+        }
+        for scope in &limits.warm {
+            let repo = match scope {
+                Scope::Repo(repo) => Some(repo.clone()),
+                Scope::Org(_) => None,
+            };
+            let ready = |s: &&Supply<'_>| s.scope == scope && !self.spoken_for.contains(s.name);
+            let ready = self.supply().iter().filter(ready).count();
+            for _ in ready..limits.min_idle {
+                let blocked = match &repo {
+                    Some(repo) => self.obstacle(repo).is_some(),
+                    None => self.free == 0 || self.view.paused.is_some(),
+                };
+                if blocked {
+                    break;
+                }
+                self.launch(Order {
+                    scope: scope.clone(),
+                    repo: repo.clone(),
+                    labels: limits.labels.clone(),
+                    origin: Origin::Warm,
+                    job: None,
+                });
+            }
+        }
+    }
+
+    /// Idle runners that no job waits for. Of the warm ones the longest idle go first.
+    fn retire_the_surplus(&mut self) {
+        let (Some(demand), limits) = (self.view.demand, self.view.limits) else { return };
+        let mut idle: Vec<&'a Runner> = self
+            .view
+            .runners
+            .iter()
+            .filter(|r| r.phase == Phase::Idle && r.certain && demand.has_seen(&r.container.scope))
+            .filter(|r| !self.doomed.contains(name_of(r)))
+            .filter(|r| !self.spoken_for.contains(name_of(r)))
+            .collect();
+        idle.sort_by_key(|runner| std::cmp::Reverse(runner.since));
+        let mut kept: BTreeMap<&Scope, usize> = BTreeMap::new();
+        for runner in idle {
+            let scope = &runner.container.scope;
+            let kept = kept.entry(scope).or_default();
+            if *kept < limits.min_idle && limits.warm.contains(scope) {
+                *kept += 1;
+                continue;
+            }
+            let patience = match runner.container.origin {
+                Origin::Queue => SURPLUS_GRACE.min(limits.idle_timeout),
+                Origin::Manual | Origin::Warm => limits.idle_timeout,
+            };
+            if self.view.now - runner.since >= patience {
+                self.remove(name_of(runner), Removal::Surplus);
+            }
+        }
+    }
+
+    /// Registrations that a killed service or a crashed runner left: ours, offline, no container.
+    fn forget_the_dead(&mut self) {
+        let view = self.view;
+        let known = |name: &str| {
+            view.runners.iter().any(|runner| name_of(runner) == name)
+                || view.launching.iter().any(|runner| runner.name == name)
+                || view.removing.contains(name)
+        };
+        for (scope, registered) in view.registered {
+            for dead in registered.iter().filter(|runner| !runner.online && !runner.busy) {
+                if dead.name.starts_with(&view.limits.name_prefix) && !known(&dead.name) {
+                    let (scope, id, name) = (scope.clone(), dead.id, dead.name.clone());
+                    self.actions.push(Action::Forget { scope, id, name });
+                }
+            }
+        }
+    }
+
+    /// Runners that are starting or idle. One that GitHub could not tell of counts too: it may be.
+    fn supply(&self) -> Vec<Supply<'a>> {
+        let may_serve = |r: &&Runner| {
+            let ready = matches!(r.phase, Phase::Starting | Phase::Idle) || !r.certain;
+            ready && is_live(r) && r.lost_since.is_none() && !self.doomed.contains(name_of(r))
+        };
+        let existing = self.view.runners.iter().filter(may_serve).map(|r| Supply {
+            name: name_of(r),
+            scope: &r.container.scope,
+            labels: &r.container.labels,
+            idle: r.phase == Phase::Idle,
+        });
+        let coming = self.view.unborn().map(|r| Supply {
+            name: &r.name,
+            scope: &r.scope,
+            labels: &r.labels,
+            idle: false,
+        });
+        existing.chain(coming).collect()
+    }
+
+    /// Why no runner may be launched for `repo` now.
+    fn obstacle(&self, repo: &Repo) -> Option<Held> {
+        let (view, limits) = (self.view, self.view.limits);
+        if self.free == 0 {
+            return Some(Held::AtCapacity { max: limits.max_runners });
+        }
+        let share = self.share.get(repo).copied().unwrap_or_default();
+        if let Some(max) = limits.max_per_repo.filter(|max| share >= *max) {
+            return Some(Held::RepoAtCapacity { max });
+        }
+        if let Some(why) = view.paused {
+            return Some(Held::Paused(why.to_owned()));
+        }
+        let until = view.backoff.get(repo).copied().filter(|until| *until > view.now)?;
+        Some(Held::Backoff { until })
+    }
+
+    /// The only place where a launch is decided.
+    fn launch(&mut self, order: Order) {
+        let Some(free) = self.free.checked_sub(1) else { return };
+        self.free = free;
+        if let Some(repo) = &order.repo {
+            *self.share.entry(repo.clone()).or_default() += 1;
+        }
+        self.actions.push(Action::Launch(order));
+    }
+
+    fn remove(&mut self, name: &str, why: Removal) {
+        self.actions.push(Action::Remove { name: name.to_owned(), why });
+    }
+
+    fn hold(&mut self, job: &Job, why: Held) {
+        self.actions.push(Action::Hold { job: job.id, why });
+    }
+}
+
+/// Why `runner` is of no use; `None` when it may be of some.
+fn useless(runner: &Runner, view: &View<'_>) -> Option<Removal> {
+    let waited = |since: DateTime<Utc>| view.now - since;
+    if runner.phase == Phase::Exited {
+        return Some(Removal::Finished);
+    }
+    let launching = view.launching.iter().any(|launch| launch.name == name_of(runner));
+    if !runner.certain || launching {
+        return None;
+    }
+    if runner.registered.as_ref().is_some_and(|registered| registered.busy) {
+        let started = runner.job.as_ref().and_then(|job| job.started_at)?;
+        return (waited(started) > view.limits.job_timeout?).then_some(Removal::Overtime);
+    }
+    if runner.lost_since.is_some_and(|since| waited(since) >= LOST_TIMEOUT) {
+        return Some(Removal::Lost);
+    }
+    let container = &runner.container;
+    match runner.phase {
+        Phase::Starting if waited(container.created_at) >= START_TIMEOUT => {
+            Some(Removal::NeverOnline)
+        }
+        Phase::Idle if waited(runner.since) >= LOST_TIMEOUT => {
+            let waits_for_it = |job: &Job| {
+                waited(job.queued_at) >= LOST_TIMEOUT
+                    && fits(job, &container.scope, &container.labels)
+            };
+            view.demand?.jobs().any(waits_for_it).then_some(Removal::Deaf)
+        }
+        _ => None,
+    }
+}
+
+/// Takes from `supply` the runner that fits `job` most tightly, an idle one before a starting one.
+fn take<'a>(supply: &mut Vec<Supply<'a>>, job: &Job) -> Option<&'a str> {
+    let fitting = supply.iter().enumerate().filter(|(_, s)| fits(job, s.scope, s.labels));
+    let (index, _) = fitting.min_by_key(|(_, s)| (s.labels.len(), !s.idle, s.name))?;
+    Some(supply.swap_remove(index).name)
+}
+
+/// Whether GitHub may give `job` to a runner registered in `scope` with `labels`.
+fn fits(job: &Job, scope: &Scope, labels: &Labels) -> bool {
+    &job.scope == scope && !job.labels.is_empty() && job.labels.is_subset(labels)
+}
+
+fn is_live(runner: &&Runner) -> bool {
+    runner.phase != Phase::Exited
+}
+
+fn name_of(runner: &Runner) -> &str {
+    &runner.container.name
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Joins what the engine and GitHub say of each runner into one [`Runner`], and remembers what
+//! neither of them tells: since when it is so, and that it was once online.
+//!
+//! Pure: the memory is a value. Losing it (a restart) costs some patience, never a runner.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::model::{Container, Demand, Phase, Registered, Runner, Scope};
+
+/// What was seen of each runner, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Memory(BTreeMap<String, Seen>);
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    phase: Phase,
+    since: DateTime<Utc>,
+    /// It was online or busy at some time.
+    known: bool,
+    lost_since: Option<DateTime<Utc>>,
+}
+
+impl Memory {
+    /// The runners as they are now. A scope that is missing in `registered` could not be listed:
+    /// its runners keep the phase that they had, and are not certain.
+    pub fn join(
+        &mut self,
+        containers: Vec<Container>,
+        registered: &BTreeMap<Scope, Vec<Registered>>,
+        demand: Option<&Demand>,
+        now: DateTime<Utc>,
+    ) -> Vec<Runner> {
+        self.0.retain(|name, _| containers.iter().any(|container| container.name == *name));
+        containers
+            .into_iter()
+            .map(|container| {
+                let listed = registered.get(&container.scope);
+                let found =
+                    listed.and_then(|all| all.iter().find(|r| r.name == container.name)).cloned();
+                let before = self.0.get(&container.name).copied();
+                let seen = look(&container, listed.is_some(), found.as_ref(), before, now);
+                self.0.insert(container.name.clone(), seen);
+                Runner {
+                    job: demand.and_then(|demand| demand.job_of(&container.name)).cloned(),
+                    registered: found,
+                    certain: listed.is_some(),
+                    phase: seen.phase,
+                    since: seen.since,
+                    lost_since: seen.lost_since,
+                    container,
+                }
+            })
+            .collect()
+    }
+}
+
+fn look(
+    container: &Container,
+    certain: bool,
+    found: Option<&Registered>,
+    before: Option<Seen>,
+    now: DateTime<Utc>,
+) -> Seen {
+    let known = before.is_some_and(|seen| seen.known);
+    let (phase, online, lost) = match (container.ended, certain, found) {
+        (true, ..) => (Phase::Exited, known, false),
+        (false, false, _) => (before.map_or(Phase::Starting, |seen| seen.phase), known, false),
+        (false, true, Some(runner)) if runner.busy => (Phase::Busy, true, false),
+        (false, true, Some(runner)) if runner.online => (Phase::Idle, true, false),
+        // Offline: not there yet, or there no more.
+        (false, true, Some(_)) if known => (Phase::Idle, true, true),
+        // GitHub removes a one-job runner after its job: it is on its way out.
+        (false, true, None) if known => (Phase::Busy, true, true),
+        (false, true, _) => (Phase::Starting, false, false),
+    };
+    let since = before.filter(|seen| seen.phase == phase).map_or(now, |seen| seen.since);
+    let lost_since = lost.then(|| before.and_then(|seen| seen.lost_since).unwrap_or(now));
+    Seen { phase, since, known: known || online, lost_since }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::model::{Labels, Origin};
+
+    const NAME: &str = "ipfs-default-1";
+
+    fn container(ended: bool) -> Container {
+        Container {
+            id: "c1".into(),
+            name: NAME.into(),
+            scope: scope(),
+            repo: "o/r".parse().ok(),
+            labels: Labels::new(["self-hosted"]),
+            created_at: DateTime::UNIX_EPOCH,
+            origin: Origin::Queue,
+            runner_id: None,
+            status: "running".into(),
+            ended,
+        }
+    }
+
+    fn scope() -> Scope {
+        Scope::Repo("o/r".parse().unwrap())
+    }
+
+    fn listed(online: bool, busy: bool) -> BTreeMap<Scope, Vec<Registered>> {
+        [(scope(), vec![Registered { id: 1, name: NAME.into(), online, busy }])].into()
+    }
+
+    fn nobody() -> BTreeMap<Scope, Vec<Registered>> {
+        [(scope(), vec![])].into()
+    }
+
+    fn see(memory: &mut Memory, second: i64, github: &BTreeMap<Scope, Vec<Registered>>) -> Runner {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(second);
+        memory.join(vec![container(false)], github, None, now).remove(0)
+    }
+
+    #[test]
+    fn a_runner_starts_until_github_sees_it_online_and_is_busy_when_github_says_so() {
+        let mut memory = Memory::default();
+        let steps = [
+            (nobody(), Phase::Starting),
+            (listed(false, false), Phase::Starting),
+            (listed(true, false), Phase::Idle),
+            (listed(true, true), Phase::Busy),
+        ];
+        for (second, (github, phase)) in steps.into_iter().enumerate() {
+            assert_eq!(see(&mut memory, second as i64, &github).phase, phase);
+        }
+    }
+
+    #[test]
+    fn a_phase_keeps_the_time_at_which_it_was_first_seen() {
+        let mut memory = Memory::default();
+        see(&mut memory, 1, &listed(true, false));
+        assert_eq!(see(&mut memory, 9, &listed(true, false)).since.timestamp(), 1);
+        assert_eq!(see(&mut memory, 10, &listed(true, true)).since.timestamp(), 10);
+    }
+
+    #[test]
+    fn a_runner_that_github_removed_after_its_job_is_on_its_way_out_and_no_longer_seen() {
+        let mut memory = Memory::default();
+        see(&mut memory, 1, &listed(true, true));
+        let leaving = see(&mut memory, 2, &nobody());
+        assert_eq!((leaving.phase, leaving.lost_since.unwrap().timestamp()), (Phase::Busy, 2));
+        assert_eq!(see(&mut memory, 5, &nobody()).lost_since.unwrap().timestamp(), 2);
+    }
+
+    #[test]
+    fn a_runner_that_went_offline_is_lost_until_it_is_online_again() {
+        let mut memory = Memory::default();
+        see(&mut memory, 1, &listed(true, false));
+        assert!(see(&mut memory, 2, &listed(false, false)).lost_since.is_some());
+        assert!(see(&mut memory, 3, &listed(true, false)).lost_since.is_none());
+    }
+
+    #[test]
+    fn while_github_cannot_be_asked_a_runner_keeps_its_phase_and_is_not_certain() {
+        let mut memory = Memory::default();
+        see(&mut memory, 1, &listed(true, true));
+        let unsure = see(&mut memory, 2, &BTreeMap::new());
+        assert_eq!((unsure.phase, unsure.certain, unsure.lost_since), (Phase::Busy, false, None));
+    }
+
+    #[test]
+    fn a_container_that_has_ended_is_exited_whatever_github_says() {
+        let mut memory = Memory::default();
+        let runners =
+            memory.join(vec![container(true)], &listed(true, true), None, DateTime::UNIX_EPOCH);
+        assert_eq!(runners[0].phase, Phase::Exited);
+    }
+}
