@@ -2,7 +2,11 @@
 
 pub mod config;
 pub mod error;
+pub mod history;
+pub mod lifecycle;
 pub mod model;
 pub mod plan;
 pub mod ports;
+pub mod snapshot;
 pub mod supply;
+pub mod views;

@@ -84,6 +84,13 @@ pub enum Removal {
     Overtime,
 }
 
+impl Removal {
+    /// Whether a runner with a job may be removed for it.
+    pub fn may_interrupt(self) -> bool {
+        matches!(self, Self::Overtime)
+    }
+}
+
 impl fmt::Display for Removal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

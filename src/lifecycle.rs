@@ -1,0 +1,223 @@
+//! How a runner comes into being and how it goes, step by step, leaving nothing half made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{OnceCell, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Code, Error, Result};
+use crate::history::{Entry, History};
+use crate::model::{Container, Demand, Ended, Registered, Runner, Scope};
+use crate::plan::Removal;
+use crate::ports::{
+    DemandSource, Deregistered, Engine, Host, Launch, NewRunner, Registrar, Registration, Report,
+};
+
+/// Launches at a time: enough to keep an engine busy, too few to make it time out.
+const LAUNCHES: usize = 16;
+
+/// Tells the time; tests choose it.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// The adapters that a service object works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where work comes from.
+    pub source: Arc<dyn DemandSource>,
+    /// Where runners are registered.
+    pub registrar: Arc<dyn Registrar>,
+    /// Where they run.
+    pub engine: Arc<dyn Engine>,
+    /// Where their ends are remembered.
+    pub history: Arc<History>,
+    /// The time.
+    pub clock: Clock,
+    host: Arc<OnceCell<Host>>,
+    permits: Arc<Semaphore>,
+}
+
+/// Where a launch failed: it decides who has to wait before the next try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The image: no runner can be launched.
+    Image(Error),
+    /// Registration or container: this repository waits.
+    Runner(Error),
+    /// Nobody: the loop was told to end.
+    Cancelled,
+}
+
+/// What was seen in one look.
+#[derive(Debug)]
+pub(crate) struct Observation {
+    pub(crate) containers: Vec<Container>,
+    pub(crate) registered: BTreeMap<Scope, Vec<Registered>>,
+    pub(crate) demand: Result<Demand>,
+    /// The first scope that could not be listed.
+    pub(crate) trouble: Option<Error>,
+}
+
+impl Parts {
+    /// The parts together.
+    pub fn new(
+        source: Arc<dyn DemandSource>,
+        registrar: Arc<dyn Registrar>,
+        engine: Arc<dyn Engine>,
+        history: Arc<History>,
+        clock: Clock,
+    ) -> Self {
+        let permits = Arc::new(Semaphore::new(LAUNCHES));
+        Self { source, registrar, engine, history, clock, host: Arc::default(), permits }
+    }
+
+    /// What the engine's host is; asked once.
+    pub(crate) async fn host(&self) -> Result<&Host> {
+        self.host.get_or_try_init(|| self.engine.host()).await
+    }
+
+    /// Looks at everything once. Supply is looked at before demand: a job that is taken in between
+    /// then makes us launch too few, which the next look mends, and never too many.
+    pub(crate) async fn look(&self, scopes: Vec<Scope>) -> Result<Observation> {
+        let containers = self.engine.containers().await?;
+        let mut registered = BTreeMap::new();
+        let mut trouble = None;
+        for (scope, listed) in self.list(&containers, scopes).await {
+            match listed {
+                Ok(runners) => drop(registered.insert(scope, runners)),
+                Err(error) => trouble = trouble.or(Some(error)),
+            }
+        }
+        let demand = self.source.demand().await;
+        Ok(Observation { containers, registered, demand, trouble })
+    }
+
+    /// GitHub's runners in the scopes of `containers` and in `scopes`.
+    pub(crate) async fn list(
+        &self,
+        containers: &[Container],
+        mut scopes: Vec<Scope>,
+    ) -> Vec<(Scope, Result<Vec<Registered>>)> {
+        scopes.extend(containers.iter().map(|container| container.scope.clone()));
+        scopes.sort();
+        scopes.dedup();
+        let list = |scope: Scope| async {
+            let listed = self.registrar.registered(&scope).await;
+            (scope, listed)
+        };
+        futures::future::join_all(scopes.into_iter().map(list)).await
+    }
+
+    /// Image, registration, container. What fails on the way is undone.
+    pub(crate) async fn launch(
+        &self,
+        runner: &NewRunner,
+        report: Report<'_>,
+        cancelled: &CancellationToken,
+    ) -> Result<String, Failure> {
+        // A pull can take many minutes: nothing has begun yet that would have to be finished.
+        tokio::select! {
+            ready = self.engine.prepare(report) => ready.map_err(Failure::Image)?,
+            () = cancelled.cancelled() => return Err(Failure::Cancelled),
+        }
+        let _permit = tokio::select! {
+            permit = self.permits.acquire() => permit,
+            () = cancelled.cancelled() => return Err(Failure::Cancelled),
+        };
+        report("registering");
+        let registration = self.registrar.register(runner).await.map_err(Failure::Runner)?;
+        report("starting the container");
+        self.start(runner.clone(), registration).await.map_err(Failure::Runner)
+    }
+
+    /// Starts `runner`; on failure its registration is taken back.
+    pub(crate) async fn start(
+        &self,
+        runner: NewRunner,
+        registration: Registration,
+    ) -> Result<String> {
+        let runner_id = match &registration {
+            Registration::Jit { runner_id, .. } => Some(*runner_id),
+            Registration::Token(_) => None,
+        };
+        let scope = runner.scope.clone();
+        let launched = self.engine.launch(&Launch { runner, registration }).await;
+        if let (Err(_), Some(id)) = (&launched, runner_id)
+            && let Err(error) = self.registrar.deregister(&scope, id).await
+        {
+            // The next looks find it: a registration of ours without a container.
+            tracing::warn!(%scope, id, %error, "a registration could not be taken back");
+        }
+        launched
+    }
+
+    /// Ends `runner` and removes what it leaves; `false` when it turned out to have a job and so
+    /// was kept. The container, which carries what is known of the runner, goes last: whoever is
+    /// interrupted finds it again.
+    pub(crate) async fn remove(&self, runner: &Runner, why: Removal, force: bool) -> Result<bool> {
+        let container = &runner.container;
+        let force = force || why.may_interrupt();
+        if container.ended || force {
+            let ended = self.engine.stop(container).await?;
+            if let Err(error) = self.deregister(runner).await {
+                self.give_up_on(&error, runner)?;
+            }
+            self.remember(container, why, ended);
+        } else {
+            // Only GitHub knows whether a job is on its way to it, and refuses when it is.
+            if self.deregister(runner).await? == Deregistered::Busy {
+                return Ok(false);
+            }
+            let ended = self.engine.stop(container).await?;
+            self.remember(container, why, ended);
+        }
+        self.engine.remove(container).await?;
+        Ok(true)
+    }
+
+    async fn deregister(&self, runner: &Runner) -> Result<Deregistered> {
+        let container = &runner.container;
+        let known = container.runner_id.or(runner.registered.as_ref().map(|found| found.id));
+        let id = match known {
+            Some(id) => Some(id),
+            None if runner.certain => None,
+            None => {
+                let listed = self.registrar.registered(&container.scope).await?;
+                listed.into_iter().find(|found| found.name == container.name).map(|found| found.id)
+            }
+        };
+        match id {
+            Some(id) => self.registrar.deregister(&container.scope, id).await,
+            None => Ok(Deregistered::Gone),
+        }
+    }
+
+    /// Whether an ended container may go although its registration could not be removed.
+    fn give_up_on(&self, error: &Error, runner: &Runner) -> Result<()> {
+        // GitHub itself drops one-job runners that are offline for a day.
+        let patience = chrono::TimeDelta::minutes(15);
+        let waited = (self.clock)() - runner.since;
+        if error.code == Code::NotFound || waited >= patience { Ok(()) } else { Err(error.clone()) }
+    }
+
+    fn remember(&self, container: &Container, why: Removal, ended: Ended) {
+        let entry = Entry {
+            container_id: container.id.clone(),
+            runner_name: container.name.clone(),
+            repo: subject(container),
+            at: (self.clock)(),
+            why: why.to_string(),
+            ended,
+        };
+        // A full disk must not keep containers alive.
+        if let Err(error) = self.history.record(entry) {
+            tracing::warn!(%error, "the end of a runner was not recorded");
+        }
+    }
+}
+
+/// The repository that a container is for, or the organisation.
+pub(crate) fn subject(container: &Container) -> String {
+    container.repo.as_ref().map_or_else(|| container.scope.to_string(), ToString::to_string)
+}

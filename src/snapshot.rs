@@ -1,0 +1,91 @@
+//! What the loop publishes after every change: the state that status, lists and screens show.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Demand, Runner};
+use crate::plan::Held;
+use crate::views::LastError;
+
+/// How many events are remembered: an afternoon of ordinary work.
+const MOST_EVENTS: usize = 200;
+
+/// The state after the last change.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Whether the loop runs.
+    pub running: bool,
+    /// Since when.
+    pub started_at: Option<DateTime<Utc>>,
+    /// Looks at the demand since then.
+    pub iterations: u64,
+    /// Runners launched since then.
+    pub provisioned: u64,
+    /// When the demand was last seen.
+    pub last_check: Option<DateTime<Utc>>,
+    /// The last failure, while it lasts.
+    pub last_error: Option<LastError>,
+    /// What was seen then; none before the first look.
+    pub demand: Option<Demand>,
+    /// The runners that have a container.
+    pub runners: Vec<Runner>,
+    /// Runners that exist or are being launched.
+    pub used: usize,
+    /// Why each queued job that has no runner yet waits, by its id.
+    pub held: BTreeMap<u64, Held>,
+    /// What the engine's host has to say.
+    pub warnings: Vec<String>,
+    /// What was done lately, the latest last.
+    pub events: VecDeque<Event>,
+}
+
+/// Something that was done, or that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What kind of thing.
+    pub kind: EventKind,
+    /// The repository, organisation or runner that it is about.
+    pub subject: String,
+    /// One sentence.
+    pub message: String,
+}
+
+/// Kinds of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// The loop began or ended.
+    Loop,
+    /// The image is being made ready.
+    Image,
+    /// A runner is being launched, or was.
+    Launch,
+    /// A runner, or its registration, was removed.
+    Remove,
+    /// Something failed.
+    Failure,
+}
+
+impl Snapshot {
+    /// Remembers `event`, forgetting the oldest.
+    pub fn push(&mut self, event: Event) {
+        if self.events.len() == MOST_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    /// Queued jobs that runners here can serve.
+    pub fn servable(&self) -> impl Iterator<Item = &crate::model::Job> {
+        let held = &self.held;
+        self.demand.iter().flat_map(Demand::jobs).filter(move |job| {
+            let unmatched = matches!(held.get(&job.id), Some(Held::Unmatched { .. }));
+            !unmatched && !crate::model::is_hosted(&job.labels)
+        })
+    }
+}
