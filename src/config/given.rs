@@ -11,7 +11,9 @@ use serde_json::Value;
 use super::options::{number, whole};
 use super::{DockerAccess, EngineKind, PullPolicy, ScopeKind};
 
-/// Options that an assistant may choose too: the input of `runner_start_autoscaler`.
+// `concat!`: clap's derive takes a plain doc comment for the description of every command that
+// these options are flattened into.
+#[doc = concat!("Options that an assistant may choose too: the input of `runner_start_autoscaler`.")]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct StartInput {
@@ -86,8 +88,10 @@ pub struct StartInput {
     pub cpu_limit: Option<f64>,
 }
 
-/// Options that decide how far a job can reach, and where things are: the operator's alone, never
-/// a tool's arguments.
+#[doc = concat!(
+    "Options that decide how far a job can reach, and where things are: the operator's alone, ",
+    "never a tool's arguments."
+)]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorOptions {
