@@ -33,6 +33,11 @@ pub fn tidy(schema: &mut Schema) {
     if let Some(object) = schema.as_object_mut() {
         object.remove("$schema");
         object.remove("title");
+        if let Some(Value::String(text)) = object.get_mut("description") {
+            // Where the source breaks its lines means nothing; blank lines part paragraphs.
+            let paragraphs = text.split("\n\n").map(|paragraph| paragraph.replace('\n', " "));
+            *text = paragraphs.collect::<Vec<_>>().join("\n\n");
+        }
         if names(object.get("type")).any(|name| matches!(name, "integer" | "number")) {
             object.remove("format");
         }
@@ -98,6 +103,10 @@ mod tests {
         Other,
     }
 
+    /// First line
+    /// of two.
+    ///
+    /// Another paragraph.
     #[derive(Serialize, Deserialize, JsonSchema)]
     struct Inner {
         title: Option<u32>,
@@ -138,6 +147,12 @@ mod tests {
         let schema = output::<Sample>();
         assert_eq!(schema["properties"]["count"]["type"], json!(["integer", "null"]));
         assert!(names(schema.get("required")).any(|name| name == "inner"));
+    }
+
+    #[test]
+    fn a_description_has_paragraphs_and_no_other_line_breaks() {
+        let text = "First line of two.\n\nAnother paragraph.";
+        assert_eq!(input::<Inner>()["description"], text);
     }
 
     #[test]

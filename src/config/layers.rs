@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use super::given::{OperatorOptions, StartInput, flag, said};
 use super::options::{option, options};
 use super::resolve::{Loaded, Values, resolve};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::model::clean_text;
 
 /// What the variables of this program begin with. Plain `RUNNER_…` belongs to GitHub's runner.
@@ -254,7 +254,7 @@ fn unknown(name: &str, place: &str, known: &[String]) -> Error {
         Some(near) => format!("Did you mean {near}?"),
         None => format!("Known are: {}.", known.join(", ")),
     };
-    Error::invalid(&shown, format!("there is no option of this name ({place})."), remedy)
+    Error::new(Code::InvalidArgument, format!("Unknown option `{shown}` {place}."), remedy)
 }
 
 /// The one of `known` that `typed` was probably meant to be.

@@ -55,7 +55,7 @@ fn described<T: Args + schemars::JsonSchema>(assistant: bool) -> Vec<OptionSpec>
         let schema = schema.pointer(&format!("/properties/{name}")).cloned().unwrap_or_default();
         let description = schema.get("description").and_then(Json::as_str).unwrap_or_default();
         OptionSpec {
-            description: description.replace('\n', " "),
+            description: description.to_owned(),
             default: default(&name),
             name,
             assistant,
@@ -308,9 +308,13 @@ pub fn file_schema() -> Json {
             if !option.default.is_null() && option.name != "labels" {
                 schema.insert("default".into(), option.default.clone());
             }
-            if option.kind() == "array" {
-                schema.insert("type".into(), json!(["array", "string"]));
-            }
+            match option.name.as_str() {
+                "memory_limit" => schema.insert("type".into(), json!(["string", "integer"])),
+                _ if option.kind() == "array" => {
+                    schema.insert("type".into(), json!(["array", "string"]))
+                }
+                _ => None,
+            };
         }
         (option.name.clone(), schema)
     });

@@ -170,8 +170,11 @@ pub(super) fn resolve(values: &Values, env: &Environment) -> Result<Loaded> {
 fn agree(config: &RunnerConfig, values: &Values) -> Result<()> {
     if config.min_idle > config.max_runners {
         let (_, origin) = values.entry("max_runners");
-        let why = format!("is more than max_runners, {} from {origin}", config.max_runners);
-        return Err(values.refuse("min_idle", &why));
+        let why = format!("is more than max_runners ({}, {origin})", config.max_runners);
+        return Err(Error {
+            remedy: "Allowed: a whole number from 0 to max_runners.".to_owned(),
+            ..values.refuse("min_idle", &why)
+        });
     }
     if config.scope == ScopeKind::Org && config.owner.is_none() {
         return Err(Error {
