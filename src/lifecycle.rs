@@ -125,9 +125,9 @@ impl Parts {
             permit = self.permits.acquire() => permit,
             () = cancelled.cancelled() => return Err(Failure::Cancelled),
         };
-        report("registering");
+        tracing::debug!(runner = runner.name, "registering");
         let registration = self.registrar.register(runner).await.map_err(Failure::Runner)?;
-        report("starting the container");
+        tracing::debug!(runner = runner.name, "starting the container");
         self.start(runner.clone(), registration).await.map_err(Failure::Runner)
     }
 
@@ -215,6 +215,14 @@ impl Parts {
             tracing::warn!(%error, "the end of a runner was not recorded");
         }
     }
+}
+
+/// What the names of this instance's runners on this engine begin with. The engine's id is part of
+/// it, since several hosts may register runners with one repository.
+pub(crate) fn name_prefix(instance: &str, engine_id: &str) -> String {
+    let tame = engine_id.chars().filter(char::is_ascii_alphanumeric);
+    let engine: String = tame.take(6).collect::<String>().to_ascii_lowercase();
+    format!("ipfs-{instance}-{engine}-")
 }
 
 /// The repository that a container is for, or the organisation.

@@ -88,6 +88,13 @@ pub struct NewRunner {
     pub origin: Origin,
 }
 
+impl NewRunner {
+    /// The repository that it is for, or the organisation.
+    pub fn subject(&self) -> String {
+        self.repo.as_ref().map_or_else(|| self.scope.to_string(), ToString::to_string)
+    }
+}
+
 /// What lets a runner make itself known to GitHub.
 #[derive(Debug, Clone)]
 pub enum Registration {

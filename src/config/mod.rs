@@ -1,9 +1,19 @@
 //! What is in force: every option with its meaning, its default resolved once, and validated.
 //!
 //! [`RunnerConfig`] is what the rest of the crate reads. How it comes about (defaults, file,
-//! environment, flags or tool arguments) is the business of the submodules.
+//! environment, flags or tool arguments) is the business of the submodules: [`load`] goes from
+//! [`Sources`] by the table of [`options`] to [`Loaded`].
 
+mod addresses;
+mod given;
+mod layers;
+mod options;
+mod print;
 mod profile;
+mod resolve;
+mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +21,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use given::{OperatorOptions, Registration, StartInput};
+pub use layers::{Environment, Sources, did_you_mean, load};
+pub use options::{OptionSpec, file_schema, options};
+pub use print::{Row, difference};
 pub use profile::Profile;
+pub use resolve::Loaded;
 
 use crate::model::Labels;
 

@@ -1,0 +1,93 @@
+//! What is refused, and how.
+
+use super::*;
+
+#[test]
+fn a_number_out_of_range_is_refused_alike_from_every_layer() {
+    let allowed = "[invalid_argument] Allowed: a whole number from 0 to 1000.";
+    let says = |error: String, origin: &str, why: &str| {
+        let start = format!("Invalid value for `max_runners`: `{why}");
+        assert!(error.starts_with(&start) && error.ends_with(allowed), "{error}");
+        assert!(error.contains(&format!("from {origin} is ")), "{error}");
+    };
+    let (_guard, file) = with_file("max_runners = 1001");
+    let origin = file.file.as_ref().unwrap().display().to_string();
+    says(refused(&file).to_string(), &origin, "1001` from");
+    let variable = "environment RUNNER_KIT_MAX_RUNNERS";
+    says(refused_env("RUNNER_KIT_MAX_RUNNERS", "many"), variable, "many` from");
+    let flags = Sources { start: start(&["--max-runners", "-1"]), ..sources(&[]) };
+    says(refused(&flags).to_string(), "flag --max-runners", "-1` from");
+    let asked = StartInput { max_runners: Some(-5), ..StartInput::default() };
+    let error = load(&sources(&[]), &asked).unwrap_err().to_string();
+    says(error, "argument max_runners", "-5` from");
+}
+
+#[test]
+fn a_wrong_value_is_refused_even_where_a_later_layer_covers_it() {
+    let mut sources = sources(&[("RUNNER_KIT_MAX_RUNNERS", "-3")]);
+    sources.start = start(&["--max-runners", "3"]);
+    assert!(refused(&sources).message.contains("`-3` from environment"));
+}
+
+#[test]
+fn impossible_values_are_refused_with_what_is_allowed() {
+    let wrong = [
+        ("POLL_INTERVAL", "0", "1 to 86400"),
+        ("POLL_INTERVAL", "86401", "1 to 86400"),
+        ("SINCE_DAYS", "366", "1 to 365"),
+        ("CPU_LIMIT", "0", "0.01 to 1024"),
+        ("CPU_LIMIT", "inf", "0.01 to 1024"),
+        ("MEMORY_LIMIT", "lots", "512m"),
+        ("MEMORY_LIMIT", "1k", "from 6m"),
+        ("IDLE_TIMEOUT", "1.5", "a whole number"),
+        ("PIDS_LIMIT", "-1", "16 to 4194304"),
+        ("MAX_PER_REPO", "0", "1 to 1000"),
+        ("OWNER", "octo org", "octo-org"),
+        ("REPOS", "a/[", "globs"),
+        ("EXCLUDE_REPOS", "ok/*,{", "globs"),
+        ("LABELS", ",", "labels"),
+        ("RUNNER_IMAGE", "Not An Image", "reference"),
+        ("NETWORK_MODE", "container:x", "host, bridge, none"),
+        ("INSTANCE", "Über", "a-z, 0-9 and -"),
+        ("INSTANCE", "123456789012345678901", "1 to 20"),
+        ("RUNNER_USER", "a:b:c", "1001:121"),
+        ("REGISTRATION", "jitt", "auto, jit, token"),
+        ("DOCKER_ACCESS", "rootless", "none, socket"),
+        ("PULL", "Always", "missing, always, never"),
+        ("ENGINE", "podman", "docker"),
+        ("READ_ONLY", "maybe", "true or false"),
+        ("HTTP", "example.org:80", "127.0.0.1:8080"),
+    ];
+    for (option, value, allowed) in wrong {
+        let name = format!("RUNNER_KIT_{option}");
+        let error = refused_env(&name, value);
+        assert!(error.contains(&format!("`{}`", option.to_lowercase())), "{error}");
+        assert!(error.contains(&name) && error.contains("Allowed: "), "{error}");
+        assert!(error.contains(allowed), "{error}");
+    }
+}
+
+#[test]
+fn bounds_themselves_are_allowed() {
+    let env = [
+        ("RUNNER_KIT_POLL_INTERVAL", "86400"),
+        ("RUNNER_KIT_MAX_RUNNERS", "0"),
+        ("RUNNER_KIT_SINCE_DAYS", "365"),
+        ("RUNNER_KIT_CPU_LIMIT", "0.01"),
+        ("RUNNER_KIT_INSTANCE", "12345678901234567890"),
+    ];
+    assert_eq!(loaded(&env).config.max_runners, 0);
+}
+
+#[test]
+fn options_must_agree_with_each_other() {
+    let idle = [("RUNNER_KIT_MIN_IDLE", "5"), ("RUNNER_KIT_MAX_RUNNERS", "4")];
+    let error = refused(&sources(&idle)).message;
+    assert!(error.contains("`min_idle`") && error.contains("max_runners (4, environment"));
+    let org = ("RUNNER_KIT_SCOPE", "org");
+    assert!(refused(&sources(&[org])).remedy.starts_with("Set owner"));
+    let group = ("RUNNER_KIT_RUNNER_GROUP", "builders");
+    assert!(refused(&sources(&[group])).remedy.starts_with("Set scope to org"));
+    let config = loaded(&[org, group, ("RUNNER_KIT_OWNER", "octo-org")]).config;
+    assert_eq!((config.scope, config.runner_group.as_deref()), (ScopeKind::Org, Some("builders")));
+}

@@ -1,0 +1,107 @@
+//! How long to wait: before the next look at the demand, and before another try after a failure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::error::Error;
+use crate::model::RateLimit;
+
+/// While something is about to happen at GitHub, which tells nobody.
+const LIVELY: Duration = Duration::from_secs(5);
+/// While jobs wait for room: a runner that ends wakes the loop anyway.
+const CROWDED: Duration = Duration::from_secs(15);
+/// First wait after a failure; each further failure doubles it.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+/// No failure is waited upon for longer.
+const LAST_RETRY: Duration = Duration::from_secs(900);
+/// The part of GitHub's hourly budget that looks may use up; the rest is for launches and people.
+const BUDGET_SHARE: f64 = 0.8;
+
+/// What is going on, as far as it decides when to look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// Nothing waits, nothing starts.
+    Quiet,
+    /// Jobs wait for room.
+    Crowded,
+    /// Runners start, or are about to take a job.
+    Lively,
+}
+
+/// The time until the next look: `poll_interval`, less while work is queued, more when looks at
+/// that rate would use up the budget. `cost` is what the last look was charged.
+pub fn until_next_look(
+    poll_interval: Duration,
+    mood: Mood,
+    budget: Option<&RateLimit>,
+    cost: u32,
+    now: DateTime<Utc>,
+) -> Duration {
+    let wanted = match mood {
+        Mood::Quiet => poll_interval,
+        Mood::Crowded => poll_interval.min(CROWDED),
+        Mood::Lively => poll_interval.min(LIVELY),
+    };
+    let Some(budget) = budget.filter(|_| cost > 0) else { return wanted };
+    let Ok(left) = (budget.reset_at - now).to_std() else { return wanted };
+    let looks = f64::from(budget.remaining) * BUDGET_SHARE / f64::from(cost);
+    let affordable = if looks < 1.0 { left } else { left.div_f64(looks) };
+    wanted.max(affordable)
+}
+
+/// The time until another try after `failures` in a row, the last of them `error`.
+pub fn after_failure(failures: u32, error: &Error) -> Duration {
+    let doubled = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    let asked = error.retry_after.map(Duration::from_secs).unwrap_or_default();
+    doubled.min(LAST_RETRY).max(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::error::Code;
+
+    const POLL: Duration = Duration::from_secs(120);
+
+    fn budget(remaining: u32) -> RateLimit {
+        let reset_at = DateTime::UNIX_EPOCH + TimeDelta::seconds(1_000);
+        RateLimit { limit: 5_000, remaining, reset_at, forecast: String::new() }
+    }
+
+    fn next(mood: Mood, budget: Option<&RateLimit>, cost: u32) -> u64 {
+        until_next_look(POLL, mood, budget, cost, DateTime::UNIX_EPOCH).as_secs()
+    }
+
+    #[test]
+    fn the_interval_is_shorter_while_work_is_queued_and_never_longer_than_asked() {
+        let moods = [Mood::Quiet, Mood::Crowded, Mood::Lively];
+        assert_eq!(moods.map(|mood| next(mood, None, 0)), [120, 15, 5]);
+        let second = Duration::from_secs(1);
+        assert_eq!(until_next_look(second, Mood::Crowded, None, 0, DateTime::UNIX_EPOCH), second);
+    }
+
+    #[test]
+    fn looks_are_spread_over_what_is_left_of_the_budget() {
+        assert_eq!(next(Mood::Lively, Some(&budget(5_000)), 1), 5);
+        // 80 requests may be spent in 1,000 s at 8 a look: every 100 s.
+        assert_eq!(next(Mood::Lively, Some(&budget(100)), 8), 100);
+        assert_eq!(next(Mood::Lively, Some(&budget(0)), 8), 1_000);
+    }
+
+    #[test]
+    fn a_look_that_costs_nothing_is_not_slowed_down_by_a_small_budget() {
+        assert_eq!(next(Mood::Lively, Some(&budget(1)), 0), 5);
+    }
+
+    #[test]
+    fn failures_are_waited_upon_longer_and_longer_but_as_long_as_github_asks() {
+        let error = Error::new(Code::GithubUnreachable, "", "");
+        let waits = [1, 2, 3, 40].map(|failures| after_failure(failures, &error).as_secs());
+        assert_eq!(waits, [5, 10, 20, 900]);
+        let limited = error.retry_after(Duration::from_secs(3_000));
+        assert_eq!(after_failure(1, &limited).as_secs(), 3_000);
+    }
+}

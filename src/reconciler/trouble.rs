@@ -1,0 +1,161 @@
+//! What failed lately, and who has to wait for it: looks, the image, single repositories.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::error::Error;
+use crate::model::{Demand, Repo};
+use crate::pace;
+use crate::views::LastError;
+
+#[derive(Default)]
+pub(super) struct Troubles {
+    look: Option<Trouble>,
+    image: Option<Trouble>,
+    repos: BTreeMap<Repo, Trouble>,
+    /// Repositories and scopes that alone could not be seen: the first of them.
+    unseen: Option<LastError>,
+}
+
+struct Trouble {
+    failures: u32,
+    until: DateTime<Utc>,
+    last: LastError,
+    sentence: String,
+}
+
+impl Trouble {
+    fn after(before: Option<&Self>, error: &Error, now: DateTime<Utc>) -> Self {
+        // Launches that run side by side fail together: that is one failure.
+        let again = before.is_some_and(|trouble| trouble.until <= now);
+        let failures = before.map_or(1, |trouble| trouble.failures + u32::from(again));
+        let until = now + pace::after_failure(failures, error);
+        let sentence = format!("{} {}", error.message, error.remedy);
+        Self { failures, until, last: LastError::new(error, now), sentence }
+    }
+}
+
+impl Troubles {
+    /// The time to wait before the next look.
+    pub(super) fn look_failed(&mut self, error: &Error, now: DateTime<Utc>) -> Duration {
+        let trouble = Trouble::after(self.look.as_ref(), error, now);
+        let wait = (trouble.until - now).to_std().unwrap_or_default();
+        self.look = Some(trouble);
+        wait
+    }
+
+    /// Forgets what is over. Returns the time until the next retry of a launch, if there is one.
+    pub(super) fn look_succeeded(
+        &mut self,
+        demand: Option<&Demand>,
+        trouble: Option<&Error>,
+        now: DateTime<Utc>,
+    ) -> Option<Duration> {
+        self.look = None;
+        let Some(demand) = demand else { return self.next_retry(now) };
+        let unseen = demand.unseen.values().next().or(trouble);
+        self.unseen = unseen.map(|error| LastError::new(error, now));
+        let waits = |repo: &Repo| demand.jobs().any(|job| job.repo == *repo);
+        self.repos.retain(|repo, trouble| trouble.until > now || waits(repo));
+        if demand.jobs().next().is_none()
+            && self.image.as_ref().is_some_and(|image| image.until <= now)
+        {
+            self.image = None;
+        }
+        self.next_retry(now)
+    }
+
+    pub(super) fn image_failed(&mut self, error: &Error, now: DateTime<Utc>) {
+        self.image = Some(Trouble::after(self.image.as_ref(), error, now));
+    }
+
+    pub(super) fn launch_failed(&mut self, repo: Option<&Repo>, error: &Error, now: DateTime<Utc>) {
+        self.image = None;
+        if let Some(repo) = repo {
+            let trouble = Trouble::after(self.repos.get(repo), error, now);
+            self.repos.insert(repo.clone(), trouble);
+        }
+    }
+
+    pub(super) fn launch_succeeded(&mut self, repo: Option<&Repo>) {
+        self.image = None;
+        if let Some(repo) = repo {
+            self.repos.remove(repo);
+        }
+    }
+
+    /// Repositories whose launches failed, and until when they wait.
+    pub(super) fn backoff(&self) -> BTreeMap<Repo, DateTime<Utc>> {
+        self.repos.iter().map(|(repo, trouble)| (repo.clone(), trouble.until)).collect()
+    }
+
+    /// Why nothing can be launched now.
+    pub(super) fn paused(&self, now: DateTime<Utc>) -> Option<&str> {
+        self.image.as_ref().filter(|image| image.until > now).map(|image| image.sentence.as_str())
+    }
+
+    /// The time until the first wait is over.
+    pub(super) fn next_retry(&self, now: DateTime<Utc>) -> Option<Duration> {
+        let waits = self.repos.values().chain(&self.image);
+        let first = waits.map(|trouble| trouble.until).filter(|until| *until > now).min()?;
+        (first - now).to_std().ok()
+    }
+
+    /// The failure that a person should know of first.
+    pub(super) fn last(&self) -> Option<LastError> {
+        let launch =
+            self.image.iter().chain(self.repos.values()).max_by_key(|trouble| trouble.last.at);
+        let look = self.look.as_ref().or(launch).map(|trouble| trouble.last.clone());
+        look.or_else(|| self.unseen.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::error::Code;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
+    }
+
+    fn error(message: &str) -> Error {
+        Error::new(Code::ContainerFailed, message, "Look.")
+    }
+
+    #[test]
+    fn a_repository_waits_longer_after_each_failure_and_not_at_all_after_a_success() {
+        let mut troubles = Troubles::default();
+        let repo: Repo = "o/r".parse().unwrap();
+        troubles.launch_failed(Some(&repo), &error("a"), at(0));
+        troubles.launch_failed(Some(&repo), &error("a"), at(1));
+        assert_eq!(troubles.backoff()[&repo], at(6), "failures side by side count once");
+        troubles.launch_failed(Some(&repo), &error("a"), at(6));
+        assert_eq!(troubles.backoff()[&repo], at(16));
+        troubles.launch_succeeded(Some(&repo));
+        assert!(troubles.backoff().is_empty() && troubles.last().is_none());
+    }
+
+    #[test]
+    fn a_missing_image_holds_everything_until_its_time() {
+        let mut troubles = Troubles::default();
+        troubles.image_failed(&error("no image."), at(0));
+        assert_eq!(troubles.paused(at(4)), Some("no image. Look."));
+        assert_eq!(troubles.paused(at(5)), None);
+        assert_eq!(troubles.next_retry(at(2)), Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_failure_is_told_while_it_lasts() {
+        let mut troubles = Troubles::default();
+        troubles.look_failed(&error("down."), at(0));
+        assert_eq!(troubles.last().unwrap().message, "down. Look.");
+        let demand = Demand { repos: vec![], unseen: BTreeMap::new(), rate_limit: None };
+        troubles.look_succeeded(Some(&demand), None, at(1));
+        assert_eq!(troubles.last(), None);
+    }
+}
