@@ -9,6 +9,7 @@ pub mod pace;
 pub mod plan;
 pub mod ports;
 mod reconciler;
+pub mod runner_kit;
 pub mod schema;
 pub mod snapshot;
 pub mod supply;

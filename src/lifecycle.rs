@@ -113,6 +113,7 @@ impl Parts {
     pub(crate) async fn launch(
         &self,
         runner: &NewRunner,
+        with: Option<Registration>,
         report: Report<'_>,
         cancelled: &CancellationToken,
     ) -> Result<String, Failure> {
@@ -126,7 +127,10 @@ impl Parts {
             () = cancelled.cancelled() => return Err(Failure::Cancelled),
         };
         tracing::debug!(runner = runner.name, "registering");
-        let registration = self.registrar.register(runner).await.map_err(Failure::Runner)?;
+        let registration = match with {
+            Some(registration) => registration,
+            None => self.registrar.register(runner).await.map_err(Failure::Runner)?,
+        };
         tracing::debug!(runner = runner.name, "starting the container");
         self.start(runner.clone(), registration).await.map_err(Failure::Runner)
     }

@@ -82,6 +82,8 @@ pub enum Removal {
     Deaf,
     /// Its job took longer than `job_timeout`.
     Overtime,
+    /// Somebody stopped it.
+    ByHand,
 }
 
 impl Removal {
@@ -100,6 +102,7 @@ impl fmt::Display for Removal {
             Self::Lost => "GitHub no longer sees it",
             Self::Deaf => "it stays idle while jobs that it could serve wait",
             Self::Overtime => "its job took longer than job_timeout",
+            Self::ByHand => "it was stopped by hand",
         })
     }
 }

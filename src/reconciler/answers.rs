@@ -1,0 +1,74 @@
+//! What those are told who asked for launches.
+
+use std::collections::BTreeMap;
+
+use super::{Outcome, Reply};
+use crate::error::{Code, Error, Result};
+use crate::plan::Held;
+
+/// Tells those who asked for a runner for every queued job what became of it.
+pub(super) fn answer(
+    asked: Vec<Reply>,
+    accepted: Result<Vec<Outcome>>,
+    failed: Option<Error>,
+    held: &BTreeMap<u64, Held>,
+    used: usize,
+) {
+    // A covered job is no reason to complain, and one that nobody can serve no question of room.
+    let refused =
+        held.values().find(|why| !matches!(why, Held::Covered { .. } | Held::Unmatched { .. }));
+    let outcome = match (failed, accepted) {
+        (Some(error), _) | (None, Err(error)) => Err(error),
+        (None, Ok(launches)) => match refused {
+            Some(why) if launches.is_empty() => Err(refusal(why, used)),
+            _ => Ok(launches),
+        },
+    };
+    // Two who ask at once ask for the same: the launches are told to the first.
+    let again = outcome.as_ref().map(|_| ()).map_err(Clone::clone);
+    let others = asked.len().saturating_sub(1);
+    let told =
+        std::iter::once(outcome).chain((0..others).map(|_| again.clone().map(|()| Vec::new())));
+    for (reply, told) in asked.into_iter().zip(told) {
+        let _ = reply.send(told);
+    }
+}
+
+/// The error for a launch that `why` forbids.
+pub(super) fn refusal(why: &Held, used: usize) -> Error {
+    match why {
+        Held::AtCapacity { max } => Error::new(
+            Code::AtCapacity,
+            format!("At capacity: {used}/{max} runners active."),
+            "Increase max_runners, or stop containers that are not needed.",
+        ),
+        Held::RepoAtCapacity { max } => Error::new(
+            Code::AtCapacity,
+            format!("At capacity: {max}/{max} runners active for this repository."),
+            "Increase max_per_repo, or stop containers of the repository that are not needed.",
+        ),
+        other => Error::new(
+            Code::ContainerFailed,
+            format!("Container failed to start: {other}"),
+            "See last_error in the status; the next try is made by itself.",
+        ),
+    }
+}
+
+pub(super) fn stopping() -> Error {
+    Error::new(Code::Internal, "The autoscaler is being stopped.", "Start it again.")
+}
+
+/// Eight letters and digits that no other runner has.
+pub(super) fn random_suffix() -> Result<String> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bytes = [0u8; 8];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::internal(
+            format!("The system gives no random numbers: {error}."),
+            "Check /dev/urandom.",
+        )
+    })?;
+    let letter = |byte: u8| ALPHABET.get(usize::from(byte) % ALPHABET.len()).copied();
+    Ok(bytes.into_iter().filter_map(letter).map(char::from).collect())
+}

@@ -1,0 +1,174 @@
+//! What is shown of demand and runners, computed from what was seen. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::SubsecRound;
+
+use crate::lifecycle::subject;
+use crate::model::{
+    Container, Demand, Job, Labels, Phase, RepoDemand, Runner, is_hosted, served_by,
+};
+use crate::plan::Held;
+use crate::views::{RunnerContainer, Unmatched, WorkflowQueue, short};
+
+/// Which jobs runners here can serve.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Service<'a> {
+    pub(crate) labels: &'a Labels,
+    pub(crate) filter_by_arch: bool,
+}
+
+impl Service<'_> {
+    fn check(&self, job: &Job) -> Result<(), Labels> {
+        served_by(&job.labels, self.labels, self.filter_by_arch)
+    }
+
+    /// The queued jobs of `demand` that are servable.
+    pub(crate) fn servable<'d>(&self, demand: &'d Demand) -> impl Iterator<Item = &'d Job> {
+        demand.jobs().filter(move |job| self.check(job).is_ok())
+    }
+
+    /// Workflow runs with at least one of them.
+    pub(crate) fn queued_workflows(&self, demand: &Demand) -> usize {
+        self.servable(demand).map(|job| job.run_id).collect::<BTreeSet<_>>().len()
+    }
+
+    /// The queue of one repository.
+    pub(crate) fn queue(&self, demand: &RepoDemand) -> WorkflowQueue {
+        let mut queued_jobs = 0;
+        let mut waiting_since = None;
+        let mut unmatched: BTreeMap<&Labels, (usize, Labels)> = BTreeMap::new();
+        for job in demand.queued.iter().filter(|job| !is_hosted(&job.labels)) {
+            match self.check(job) {
+                Ok(()) => {
+                    queued_jobs += 1;
+                    let since = waiting_since.get_or_insert(job.queued_at);
+                    *since = job.queued_at.min(*since);
+                }
+                Err(missing) => unmatched.entry(&job.labels).or_insert((0, missing)).0 += 1,
+            }
+        }
+        let unmatched = unmatched.into_iter().map(|(labels, (jobs, missing))| Unmatched {
+            labels: labels.clone(),
+            jobs,
+            reason: Held::Unmatched { missing }.to_string(),
+        });
+        WorkflowQueue {
+            repo: demand.repo.clone(),
+            total_workflows: demand.running + demand.failed + demand.pending,
+            running: demand.running,
+            failed: demand.failed,
+            pending: demand.pending,
+            queued_jobs,
+            waiting_since: waiting_since.map(|since| since.trunc_subsecs(0)),
+            unmatched: unmatched.collect(),
+        }
+    }
+}
+
+/// Those that wait first, then by name: also the order of the cursor.
+pub(crate) fn queue_key(queue: &WorkflowQueue) -> String {
+    let rank = u8::from(queue.pending == 0 && queue.queued_jobs == 0);
+    format!("{rank}:{}", queue.repo.as_str().to_ascii_lowercase())
+}
+
+/// Newest first: also the order of the cursor.
+pub(crate) fn container_key(container: &RunnerContainer) -> String {
+    let newest_first = i64::MAX - container.created_at.timestamp_millis();
+    format!("{newest_first:019}:{}", container.container_id)
+}
+
+/// A runner as lists show it.
+pub(crate) fn shown(runner: &Runner) -> RunnerContainer {
+    let Container { id, name, labels, created_at, status, .. } = &runner.container;
+    RunnerContainer {
+        container_id: short(id),
+        repo: subject(&runner.container),
+        status: status.clone(),
+        created_at: created_at.trunc_subsecs(3),
+        runner_name: name.clone(),
+        labels: labels.clone(),
+        phase: runner.phase,
+        job: runner.job.as_ref().map(|running| running.job.clone()),
+    }
+}
+
+/// The containers as they are now, with what the loop last knew of each.
+pub(crate) fn refreshed(containers: Vec<Container>, known: &[Runner]) -> Vec<Runner> {
+    let with_phase = |container: Container| {
+        let before = known.iter().find(|runner| runner.container.id == container.id);
+        let phase = match (container.ended, before) {
+            (true, _) => Phase::Exited,
+            (false, Some(runner)) => runner.phase,
+            (false, None) => Phase::Starting,
+        };
+        let since = before.map_or(container.created_at, |runner| runner.since);
+        Runner {
+            registered: before.and_then(|runner| runner.registered.clone()),
+            certain: before.is_some_and(|runner| runner.certain),
+            phase,
+            since,
+            lost_since: before.and_then(|runner| runner.lost_since),
+            job: before.and_then(|runner| runner.job.clone()).filter(|_| phase == Phase::Busy),
+            container,
+        }
+    };
+    containers.into_iter().map(with_phase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta};
+
+    use super::*;
+    use crate::model::{Repo, Scope};
+
+    fn job(id: u64, run_id: u64, labels: &[&str], second: i64) -> Job {
+        let repo: Repo = "o/r".parse().unwrap();
+        Job {
+            id,
+            run_id,
+            scope: Scope::Repo(repo.clone()),
+            repo,
+            name: String::new(),
+            url: String::new(),
+            labels: Labels::new(labels),
+            queued_at: DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
+        }
+    }
+
+    fn demand() -> Demand {
+        let queued = vec![
+            job(1, 1, &["self-hosted"], 9),
+            job(2, 1, &["self-hosted"], 5),
+            job(3, 2, &["self-hosted", "gpu"], 1),
+            job(4, 3, &["self-hosted", "gpu"], 2),
+            job(5, 4, &["ubuntu-latest"], 0),
+        ];
+        let repo = RepoDemand {
+            repo: "o/r".parse().unwrap(),
+            running: 1,
+            failed: 2,
+            pending: 4,
+            queued,
+            in_progress: vec![],
+        };
+        Demand { repos: vec![repo], unseen: BTreeMap::new(), rate_limit: None }
+    }
+
+    #[test]
+    fn a_queue_counts_servable_jobs_and_explains_the_others_and_leaves_hosted_ones_out() {
+        let labels = Labels::new(["self-hosted", "linux"]);
+        let service = Service { labels: &labels, filter_by_arch: true };
+        let queue = service.queue(&demand().repos[0]);
+        assert_eq!((queue.total_workflows, queue.queued_jobs), (7, 2));
+        assert_eq!(queue.waiting_since.unwrap().timestamp(), 5);
+        let expected = Unmatched {
+            labels: Labels::new(["self-hosted", "gpu"]),
+            jobs: 2,
+            reason: "no runner here has the labels gpu".into(),
+        };
+        assert_eq!(queue.unmatched, [expected]);
+        assert_eq!(service.queued_workflows(&demand()), 1);
+    }
+}

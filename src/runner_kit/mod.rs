@@ -1,0 +1,390 @@
+//! The service object: one [`RunnerKit`] holds a configuration, the adapters and the loop, and
+//! has a method for each thing that people, assistants and programs may ask for.
+
+mod lists;
+
+use std::sync::Arc;
+
+use chrono::{SubsecRound, TimeDelta};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::lists::{Service, container_key, queue_key, refreshed, shown};
+use crate::config::{RunnerConfig, ScopeKind};
+use crate::error::{Code, Error, Result};
+use crate::lifecycle::Parts;
+use crate::model::{Demand, Phase, Repo, Runner, Scope, clean_text, not_found};
+use crate::plan::{Ask, Limits, Removal};
+use crate::ports::{Registration, RegistrationToken};
+use crate::reconciler::{Command, Outcome, Reconciler};
+use crate::snapshot::Snapshot;
+use crate::supply::Memory;
+use crate::views::{
+    Capacity, Mode, Page, Paging, ProvisionedRunner, RunnerContainer, Started, Status, Stopped,
+    StoppedContainer, WorkflowQueue, short,
+};
+
+/// Entries of a list when nobody says how many.
+const PAGE: usize = 100;
+
+/// The autoscaler with its adapters. Clones share one loop; it ends with the last of them.
+#[derive(Clone)]
+pub struct RunnerKit {
+    config: Arc<RunnerConfig>,
+    parts: Parts,
+    mode: Mode,
+    commands: mpsc::Sender<Command>,
+    published: watch::Receiver<Snapshot>,
+}
+
+/// Which workflow queues are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct QueueFilter {
+    /// Only this repository.
+    pub repo: Option<Repo>,
+    /// Also repositories where nothing runs, waits or failed.
+    pub all: bool,
+    /// Which part of the list.
+    pub paging: Paging,
+}
+
+/// Which containers are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct ContainerFilter {
+    /// Only those of this repository.
+    pub repo: Option<Repo>,
+    /// Which part of the list.
+    pub paging: Paging,
+}
+
+impl RunnerKit {
+    /// A service object with these parts. Must be called within a tokio runtime.
+    pub fn from_parts(config: RunnerConfig, parts: Parts, mode: Mode) -> Self {
+        let (commands, received) = mpsc::channel(64);
+        let (published, seen) = watch::channel(Snapshot::default());
+        let reconciler = Reconciler::new(
+            parts.clone(),
+            limits(&config),
+            config.instance.clone(),
+            config.poll_interval,
+            received,
+            Arc::new(published),
+        );
+        tokio::spawn(reconciler.run());
+        Self { config: Arc::new(config), parts, mode, commands, published: seen }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &RunnerConfig {
+        &self.config
+    }
+
+    /// The state of the loop, and each change of it.
+    pub fn subscribe(&self) -> watch::Receiver<Snapshot> {
+        self.published.clone()
+    }
+
+    /// Starts the loop after a look at credential, GitHub and engine. Succeeds without a change
+    /// when it runs already.
+    pub async fn start_autoscaler(&self) -> Result<Started> {
+        if !self.published.borrow().running {
+            self.parts.host().await?;
+            self.parts.registrar.check().await?;
+        }
+        self.start_unchecked().await
+    }
+
+    /// Starts the loop whether GitHub and engine answer or not: for supervisors at boot.
+    pub async fn start_unchecked(&self) -> Result<Started> {
+        let changed = self.ask(Command::Start).await?;
+        Ok(Started { changed, status: self.get_status().await? })
+    }
+
+    /// Stops the loop after what it had accepted is finished or undone. Runners go on.
+    pub async fn stop_autoscaler(&self) -> Result<Stopped> {
+        let changed = self.ask(Command::Stop).await?;
+        // A stop must succeed also when the engine is away: then nobody knows of any.
+        let containers = self.parts.engine.containers().await.unwrap_or_default();
+        let runners_left = containers.iter().filter(|container| !container.ended).count();
+        Ok(Stopped { running: false, changed, runners_left })
+    }
+
+    /// The state of the autoscaler. While it is off, runners are counted afresh.
+    pub async fn get_status(&self) -> Result<Status> {
+        let snapshot = self.published.borrow().clone();
+        let mut status = self.status_of(&snapshot);
+        if !snapshot.running {
+            match self.parts.engine.containers().await {
+                Ok(containers) => {
+                    status.active_runners = containers.iter().filter(|c| !c.ended).count();
+                    status.capacity = capacity(self.config.max_runners, status.active_runners);
+                }
+                Err(error) => {
+                    status.last_error =
+                        Some(crate::views::LastError::new(&error, (self.parts.clock)()));
+                }
+            }
+        }
+        Ok(status)
+    }
+
+    /// The state that `snapshot` tells.
+    pub fn status_of(&self, snapshot: &Snapshot) -> Status {
+        let service = self.service();
+        let demand = snapshot.demand.as_ref();
+        let live = snapshot.runners.iter().filter(|runner| runner.phase != Phase::Exited);
+        Status {
+            running: snapshot.running,
+            start_time: snapshot.started_at.map(|at| at.trunc_subsecs(0)),
+            iterations: snapshot.iterations,
+            active_runners: live.count(),
+            queued_workflows: demand.map_or(0, |demand| service.queued_workflows(demand)),
+            queued_jobs: demand.map_or(0, |demand| service.servable(demand).count()),
+            repositories_monitored: demand.map_or(0, |d| d.repos.len() + d.unseen.len()),
+            last_check: snapshot.last_check.map(|at| at.trunc_subsecs(0)),
+            provisioned_runners: snapshot.provisioned,
+            capacity: capacity(self.config.max_runners, snapshot.used),
+            mode: self.mode,
+            last_error: snapshot.last_error.clone(),
+            warnings: snapshot.warnings.clone(),
+            rate_limit: demand.and_then(|demand| demand.rate_limit.clone()),
+        }
+    }
+
+    /// The workflow queues, those that wait first. While the loop runs they are as it last saw
+    /// them; otherwise GitHub is asked.
+    pub async fn get_workflow_queues(&self, filter: &QueueFilter) -> Result<Page<WorkflowQueue>> {
+        let demand = self.demand().await?;
+        if let Some(repo) = &filter.repo {
+            if let Some(error) = demand.unseen.get(repo) {
+                return Err(error.clone());
+            }
+            if !demand.repos.iter().any(|seen| seen.repo == *repo) {
+                let remedy =
+                    "Check its spelling, the credential's access, owner, repos and exclude_repos.";
+                return Err(not_found(format!("A watched repository {repo}"), remedy));
+            }
+        }
+        let service = self.service();
+        let wanted = |queue: &WorkflowQueue| match &filter.repo {
+            Some(repo) => queue.repo == *repo,
+            None => {
+                filter.all
+                    || queue.total_workflows > 0
+                    || !queue.unmatched.is_empty()
+                    || queue.queued_jobs > 0
+            }
+        };
+        let mut queues: Vec<_> =
+            demand.repos.iter().map(|repo| service.queue(repo)).filter(wanted).collect();
+        queues.sort_by_cached_key(queue_key);
+        Ok(filter.paging.cut(queues, PAGE, queue_key))
+    }
+
+    /// A token with which runners of `repo` can be registered: a secret, valid for an hour.
+    pub async fn generate_runner_token(&self, repo: &Repo) -> Result<RegistrationToken> {
+        self.parts.registrar.token(&self.scope_of(repo)).await
+    }
+
+    /// Launches a runner for `repo` with `token`, within the capacity.
+    pub async fn launch_runner_container(
+        &self,
+        repo: &Repo,
+        token: &RegistrationToken,
+    ) -> Result<ProvisionedRunner> {
+        let with = Registration::Token(token.token.clone());
+        let launched = self.launch(Some(self.ask_for(repo)), Some(with)).await?;
+        launched.into_iter().next().ok_or_else(gone)
+    }
+
+    /// Launches one runner for `repo`, or without it one for every servable queued job; never
+    /// beyond the capacity.
+    pub async fn provision(&self, repo: Option<&Repo>) -> Result<Vec<ProvisionedRunner>> {
+        self.launch(repo.map(|repo| self.ask_for(repo)), None).await
+    }
+
+    /// The runner containers, newest first.
+    pub async fn list_runner_containers(
+        &self,
+        filter: &ContainerFilter,
+    ) -> Result<Page<RunnerContainer>> {
+        let containers = self.parts.engine.containers().await?;
+        let snapshot = self.published.borrow().clone();
+        let runners = if snapshot.running {
+            refreshed(containers, &snapshot.runners)
+        } else {
+            self.join(containers).await
+        };
+        let wanted = |runner: &&Runner| {
+            filter.repo.as_ref().is_none_or(|repo| runner.container.repo.as_ref() == Some(repo))
+        };
+        let mut shown: Vec<_> = runners.iter().filter(wanted).map(shown).collect();
+        shown.sort_by_cached_key(container_key);
+        Ok(filter.paging.cut(shown, PAGE, container_key))
+    }
+
+    /// Stops the runner container that `key` (an id, the beginning of one, or a name) means, and
+    /// removes what it leaves. A busy one only with `force`.
+    pub async fn stop_runner_container(&self, key: &str, force: bool) -> Result<StoppedContainer> {
+        let containers = self.parts.engine.containers().await?;
+        let meant = |key: &str| {
+            let exact = containers.iter().filter(|c| c.name == key || c.id == key).count();
+            containers
+                .iter()
+                .filter(|c| {
+                    if exact > 0 { c.name == key || c.id == key } else { c.id.starts_with(key) }
+                })
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        if key.is_empty() {
+            return Err(Error::invalid(
+                "container",
+                "it is empty",
+                "Give an id, the beginning of one, or a name.",
+            ));
+        }
+        let mut found = meant(key);
+        let (Some(container), true) = (found.pop(), found.is_empty()) else {
+            return self.stopped_before(key, !found.is_empty());
+        };
+        let runner = self.join(vec![container]).await.pop().ok_or_else(gone)?;
+        let was = runner.phase;
+        let unknown = !runner.certain && was != Phase::Exited;
+        if (was == Phase::Busy || unknown) && !force {
+            return Err(unconfirmed(&runner, unknown));
+        }
+        if !self.parts.remove(&runner, Removal::ByHand, force).await? {
+            return Err(unconfirmed(&runner, false));
+        }
+        Ok(StoppedContainer {
+            container_id: short(&runner.container.id),
+            repo: crate::lifecycle::subject(&runner.container),
+            stopped: true,
+            was,
+            changed: was != Phase::Exited,
+        })
+    }
+
+    fn stopped_before(&self, key: &str, ambiguous: bool) -> Result<StoppedContainer> {
+        if ambiguous {
+            let reason = format!("`{}` is the beginning of several ids", clean_text(key, 80));
+            return Err(Error::invalid(
+                "container",
+                reason,
+                "Give more digits, or the runner's name.",
+            ));
+        }
+        let Some(entry) = self.parts.history.find(key) else {
+            let what = format!("A runner container `{}`", clean_text(key, 80));
+            return Err(not_found(what, "List the containers to see which there are."));
+        };
+        Ok(StoppedContainer {
+            container_id: short(&entry.container_id),
+            repo: entry.repo,
+            stopped: true,
+            was: Phase::Exited,
+            changed: false,
+        })
+    }
+
+    /// Containers joined with what GitHub says of them now.
+    async fn join(&self, containers: Vec<crate::model::Container>) -> Vec<Runner> {
+        let listed = self.parts.list(&containers, Vec::new()).await;
+        let registered =
+            listed.into_iter().filter_map(|(scope, list)| Some((scope, list.ok()?))).collect();
+        let demand = self.published.borrow().demand.clone();
+        Memory::default().join(containers, &registered, demand.as_ref(), (self.parts.clock)())
+    }
+
+    async fn demand(&self) -> Result<Demand> {
+        let seen = {
+            let snapshot = self.published.borrow();
+            snapshot.demand.clone().filter(|_| snapshot.running)
+        };
+        match seen {
+            Some(demand) => Ok(demand),
+            None => self.parts.source.demand().await,
+        }
+    }
+
+    async fn launch(
+        &self,
+        ask: Option<Ask>,
+        with: Option<Registration>,
+    ) -> Result<Vec<ProvisionedRunner>> {
+        let accepted: Vec<Outcome> =
+            self.ask(|reply| Command::Provision { ask, with, reply }).await??;
+        let outcomes = futures::future::join_all(accepted).await;
+        let (launched, failed): (Vec<_>, Vec<_>) = outcomes
+            .into_iter()
+            .map(|outcome| outcome.unwrap_or_else(|_| Err(gone())))
+            .partition(Result::is_ok);
+        // What started is told even when a sibling failed: that one shows in the events.
+        match failed.into_iter().find_map(Result::err) {
+            Some(error) if launched.is_empty() => Err(error),
+            _ => Ok(launched.into_iter().filter_map(Result::ok).collect()),
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
+    fn ask_for(&self, repo: &Repo) -> Ask {
+        Ask { scope: self.scope_of(repo), repo: repo.clone() }
+    }
+
+    fn scope_of(&self, repo: &Repo) -> Scope {
+        match self.config.scope {
+            ScopeKind::Repo => Scope::Repo(repo.clone()),
+            ScopeKind::Org => Scope::org(repo.owner()),
+        }
+    }
+
+    fn service(&self) -> Service<'_> {
+        Service { labels: &self.config.labels, filter_by_arch: self.config.filter_by_arch }
+    }
+}
+
+fn limits(config: &RunnerConfig) -> Limits {
+    let seconds =
+        |duration: std::time::Duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
+    let warm = match (config.scope, &config.owner) {
+        (ScopeKind::Org, Some(owner)) => vec![Scope::org(owner)],
+        // Repositories that are named one by one; a pattern may stand for thousands.
+        _ => config.repos.iter().filter_map(|glob| glob.parse().ok()).map(Scope::Repo).collect(),
+    };
+    Limits {
+        max_runners: config.max_runners,
+        max_per_repo: config.max_per_repo,
+        min_idle: config.min_idle,
+        warm,
+        idle_timeout: seconds(config.idle_timeout),
+        job_timeout: config.job_timeout.map(seconds),
+        labels: config.labels.clone(),
+        filter_by_arch: config.filter_by_arch,
+        // Without the engine's id: no name begins like this, so nothing is taken for ours.
+        name_prefix: "?".into(),
+    }
+}
+
+fn capacity(max: usize, used: usize) -> Capacity {
+    Capacity { max, used, free: max.saturating_sub(used) }
+}
+
+fn unconfirmed(runner: &Runner, unknown: bool) -> Error {
+    let name = &runner.container.name;
+    let message = if unknown {
+        format!("GitHub could not be asked whether {name} has a job, so it was not stopped.")
+    } else {
+        format!("{name} has a job, so it was not stopped: the job would fail.")
+    };
+    let remedy = "Wait for its job to end, or confirm with force (on the command line --force).";
+    Error::new(Code::ConfirmationRequired, message, remedy)
+}
+
+fn gone() -> Error {
+    Error::internal("The autoscaler was ended while it was asked.", "Start it again.")
+}
