@@ -5,6 +5,7 @@ pub mod error;
 pub mod history;
 pub mod lifecycle;
 pub mod model;
+pub mod operations;
 pub mod pace;
 pub mod plan;
 pub mod ports;

@@ -79,13 +79,4 @@ impl Snapshot {
         }
         self.events.push_back(event);
     }
-
-    /// Queued jobs that runners here can serve.
-    pub fn servable(&self) -> impl Iterator<Item = &crate::model::Job> {
-        let held = &self.held;
-        self.demand.iter().flat_map(Demand::jobs).filter(move |job| {
-            let unmatched = matches!(held.get(&job.id), Some(Held::Unmatched { .. }));
-            !unmatched && !crate::model::is_hosted(&job.labels)
-        })
-    }
 }

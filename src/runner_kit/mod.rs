@@ -5,7 +5,7 @@ mod lists;
 
 use std::sync::Arc;
 
-use chrono::{SubsecRound, TimeDelta};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::lists::{Service, container_key, queue_key, refreshed, shown};
@@ -294,6 +294,18 @@ impl RunnerKit {
             listed.into_iter().filter_map(|(scope, list)| Some((scope, list.ok()?))).collect();
         let demand = self.published.borrow().demand.clone();
         Memory::default().join(containers, &registered, demand.as_ref(), (self.parts.clock)())
+    }
+
+    /// The time.
+    pub fn now(&self) -> DateTime<Utc> {
+        (self.parts.clock)()
+    }
+
+    /// Since when the oldest servable job waits, as far as the loop has seen.
+    pub fn waiting_since(&self) -> Option<DateTime<Utc>> {
+        let snapshot = self.published.borrow();
+        let demand = snapshot.demand.as_ref()?;
+        self.service().servable(demand).map(|job| job.queued_at).min()
     }
 
     async fn demand(&self) -> Result<Demand> {

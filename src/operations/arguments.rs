@@ -1,0 +1,130 @@
+//! From JSON or typed words to the arguments of an operation, with errors that name the field.
+
+use clap::ArgMatches;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Arguments;
+use crate::config::did_you_mean;
+use crate::error::{Error, Result};
+use crate::schema;
+
+/// The schema of arguments: no others are taken.
+pub(super) fn input_schema<T: JsonSchema>() -> Value {
+    let mut schema = schema::input::<T>();
+    if let Value::Object(members) = &mut schema {
+        // What the arguments are for is said by the operation.
+        members.remove("description");
+        members.entry("properties").or_insert_with(|| Value::Object(Arguments::new()));
+        members.insert("additionalProperties".into(), false.into());
+    }
+    schema
+}
+
+/// Reads `arguments` as a `T`. An argument that is null counts as left out.
+pub fn parse<T: DeserializeOwned + JsonSchema>(mut arguments: Arguments) -> Result<T> {
+    arguments.retain(|_, value| !value.is_null());
+    let schema = schema::input::<T>();
+    let known: Vec<&str> = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .map(|properties| properties.keys().map(String::as_str).collect())
+        .unwrap_or_default();
+    if let Some(unknown) = arguments.keys().find(|name| !known.contains(&name.as_str())) {
+        return Err(unknown_argument(unknown, &known));
+    }
+    serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
+        let path = error.path().to_string();
+        let reason = error.into_inner().to_string();
+        match path.as_str() {
+            "." => Error::new(
+                crate::error::Code::InvalidArgument,
+                format!("Invalid arguments: {reason}."),
+                "See the tool's input schema.",
+            ),
+            field => Error::invalid(field, reason, allowed(&schema, field)),
+        }
+    })
+}
+
+/// The arguments that say the same as `input`.
+pub fn to_arguments(input: &impl Serialize) -> Result<Arguments> {
+    match serde_json::to_value(input) {
+        Ok(Value::Object(mut members)) => {
+            members.retain(|_, value| !value.is_null());
+            Ok(members)
+        }
+        Ok(_) => Ok(Arguments::new()),
+        Err(error) => Err(Error::internal(format!("Arguments: {error}."), "Please report it.")),
+    }
+}
+
+pub(super) fn typed<T: clap::Args + Serialize>(matches: &ArgMatches) -> Result<Arguments> {
+    let usage = |error: clap::Error| Error::invalid("arguments", error, "See --help.");
+    to_arguments(&T::from_arg_matches(matches).map_err(usage)?)
+}
+
+fn unknown_argument(name: &str, known: &[&str]) -> Error {
+    let name = crate::model::clean_text(name, 60);
+    let remedy = match did_you_mean(&name, known.iter().copied()) {
+        Some(meant) => format!("Did you mean `{meant}`?"),
+        None if known.is_empty() => "There are no arguments.".to_owned(),
+        None => format!("The arguments are {}.", known.join(", ")),
+    };
+    Error::invalid(&name, "there is no such argument", remedy)
+}
+
+fn allowed(schema: &Value, field: &str) -> String {
+    let name = field.split(['.', '[']).next().unwrap_or(field);
+    let described = schema.pointer(&format!("/properties/{name}/description"));
+    described.and_then(Value::as_str).unwrap_or("See the tool's input schema.").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::StartInput;
+    use crate::operations::StopContainerInput;
+
+    fn refused<T: DeserializeOwned + JsonSchema>(arguments: Value) -> Error {
+        parse::<T>(arguments.as_object().unwrap().clone()).err().unwrap()
+    }
+
+    #[test]
+    fn an_argument_of_the_wrong_type_is_refused_by_its_name() {
+        let error = refused::<StartInput>(json!({ "max_runners": "many" }));
+        assert!(error.message.starts_with("Invalid value for `max_runners`:"), "{error}");
+        let error = refused::<StartInput>(json!({ "repos": ["a/b", 7] }));
+        assert!(error.message.starts_with("Invalid value for `repos[1]`:"), "{error}");
+        assert!(error.remedy.contains("Globs"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_argument_is_named() {
+        let error = refused::<StopContainerInput>(json!({}));
+        assert_eq!(error.message, "Invalid arguments: missing field `container`.");
+    }
+
+    #[test]
+    fn an_unknown_argument_is_refused_with_what_was_probably_meant() {
+        let error = refused::<StartInput>(json!({ "max_runer": 3 }));
+        assert_eq!(error.message, "Invalid value for `max_runer`: there is no such argument");
+        assert_eq!(error.remedy, "Did you mean `max_runners`?");
+    }
+
+    #[test]
+    fn an_operators_option_is_no_argument_of_a_tool() {
+        let error = refused::<StartInput>(json!({ "docker_access": "socket" }));
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn null_counts_as_left_out() {
+        let arguments = json!({ "owner": null }).as_object().unwrap().clone();
+        assert_eq!(parse::<StartInput>(arguments).unwrap(), StartInput::default());
+    }
+}

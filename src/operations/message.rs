@@ -1,0 +1,150 @@
+//! One sentence about each result: what a person would ask next. Numbers and our own words only,
+//! never text that strangers wrote.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::model::Phase;
+use crate::views::{
+    ProvisionedRunner, RunnerContainer, Started, Status, Stopped, StoppedContainer, WorkflowQueue,
+};
+
+pub(super) fn started(started: &Started) -> String {
+    let what =
+        if started.changed { "The autoscaler started" } else { "The autoscaler ran already" };
+    let Started { status, .. } = started;
+    format!("{what}; {} of {} runners active.", status.active_runners, status.capacity.max)
+}
+
+pub(super) fn stopped(stopped: &Stopped) -> String {
+    let what =
+        if stopped.changed { "The autoscaler stopped" } else { "The autoscaler was not running" };
+    match stopped.runners_left {
+        0 => format!("{what}; no runner is left."),
+        left => format!(
+            "{what}; {} on until {} done.",
+            goes(left, "runner"),
+            if left == 1 { "its job is" } else { "their jobs are" }
+        ),
+    }
+}
+
+pub(super) fn status(status: &Status, oldest: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+    let runners = format!("{} of {} runners active", status.active_runners, status.capacity.max);
+    if !status.running {
+        return format!("The autoscaler is not running; {runners}.");
+    }
+    let waiting = match (status.queued_jobs, oldest) {
+        (0, _) => "no job waits".to_owned(),
+        (jobs, Some(since)) => format!("{}, the oldest for {}", wait(jobs), span(now - since)),
+        (jobs, None) => wait(jobs),
+    };
+    let full = status.queued_jobs > 0 && status.capacity.free == 0;
+    let why = if full { " because max_runners is reached" } else { "" };
+    let trouble =
+        status.last_error.as_ref().map(|error| format!(" Last error: {}", error.code.as_str()));
+    format!("{runners}; {waiting}{why}.{}", trouble.map(|text| text + ".").unwrap_or_default())
+}
+
+pub(super) fn queues(queues: &[WorkflowQueue]) -> String {
+    let jobs: usize = queues.iter().map(|queue| queue.queued_jobs).sum();
+    let stuck: usize = queues.iter().flat_map(|queue| &queue.unmatched).map(|u| u.jobs).sum();
+    let shown = many(queues.len(), "repository", "repositories");
+    let stuck = match stuck {
+        0 => String::new(),
+        jobs => format!(", and {} for labels that no runner here has", wait(jobs)),
+    };
+    format!("{shown}; {} for a runner{stuck}.", wait(jobs))
+}
+
+pub(super) fn provisioned(launched: &[ProvisionedRunner]) -> String {
+    match launched.len() {
+        0 => "No job waits for a runner, so none was launched.".to_owned(),
+        count => format!("{} launched.", many(count, "runner", "runners")),
+    }
+}
+
+pub(super) fn containers(containers: &[RunnerContainer]) -> String {
+    let count = |phase| containers.iter().filter(|container| container.phase == phase).count();
+    let phases = [Phase::Busy, Phase::Idle, Phase::Starting, Phase::Exited];
+    let counts = phases.map(|phase| format!("{} {}", count(phase), phase.as_str()));
+    format!("{}: {}.", many(containers.len(), "container", "containers"), counts.join(", "))
+}
+
+pub(super) fn container_stopped(stopped: &StoppedContainer) -> String {
+    let StoppedContainer { container_id, was, changed, .. } = stopped;
+    if *changed {
+        format!("Container {container_id} was {} and is stopped and removed.", was.as_str())
+    } else {
+        format!("Container {container_id} had ended before.")
+    }
+}
+
+fn many(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
+fn goes(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what} goes") } else { format!("{count} {what}s go") }
+}
+
+fn wait(jobs: usize) -> String {
+    if jobs == 1 { "1 job waits".to_owned() } else { format!("{jobs} jobs wait") }
+}
+
+/// A time span as people say it: its largest unit, rounded down.
+fn span(span: TimeDelta) -> String {
+    let (seconds, minutes, hours, days) =
+        (span.num_seconds().max(0), span.num_minutes(), span.num_hours(), span.num_days());
+    match (days, hours, minutes) {
+        (1.., ..) => format!("{days} d"),
+        (_, 1.., _) => format!("{hours} h"),
+        (_, _, 1..) => format!("{minutes} min"),
+        _ => format!("{seconds} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::views::{Capacity, Mode};
+
+    fn busy() -> Status {
+        Status {
+            running: true,
+            start_time: None,
+            iterations: 1,
+            active_runners: 3,
+            queued_workflows: 1,
+            queued_jobs: 5,
+            repositories_monitored: 1,
+            last_check: None,
+            provisioned_runners: 3,
+            capacity: Capacity { max: 3, used: 3, free: 0 },
+            mode: Mode::Service,
+            last_error: None,
+            warnings: vec![],
+            rate_limit: None,
+        }
+    }
+
+    #[test]
+    fn the_status_sentence_says_who_waits_for_how_long_and_why() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(260);
+        assert_eq!(
+            status(&busy(), Some(DateTime::UNIX_EPOCH), now),
+            "3 of 3 runners active; 5 jobs wait, the oldest for 4 min because max_runners is reached."
+        );
+        let off = Status { running: false, ..busy() };
+        assert_eq!(
+            status(&off, None, now),
+            "The autoscaler is not running; 3 of 3 runners active."
+        );
+    }
+
+    #[test]
+    fn the_stop_sentence_counts_in_the_singular_and_the_plural() {
+        let left = |runners_left| stopped(&Stopped { running: false, changed: true, runners_left });
+        assert_eq!(left(1), "The autoscaler stopped; 1 runner goes on until its job is done.");
+        assert_eq!(left(2), "The autoscaler stopped; 2 runners go on until their jobs are done.");
+    }
+}
