@@ -1,0 +1,108 @@
+//! GitHub's rate limits (docs.github.com: "Rate limits for the REST API").
+
+use std::{collections::HashMap, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::options::Options;
+
+/// docs.github.com: the secondary limit counts points per minute.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What one login has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Window {
+    used: u64,
+    ends_at: DateTime<Utc>,
+}
+
+/// Where a login stands with the primary limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) limit: u64,
+    pub(super) used: u64,
+    pub(super) resets_at: DateTime<Utc>,
+}
+
+impl Standing {
+    pub(super) fn remaining(&self) -> u64 {
+        self.limit.saturating_sub(self.used)
+    }
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exceeded {
+    Primary,
+    Secondary { retry_after: u64 },
+}
+
+/// The limits of all logins.
+#[derive(Debug)]
+pub(super) struct Limits {
+    limit: u64,
+    window: Duration,
+    points: Option<u64>,
+    primary: HashMap<String, Window>,
+    secondary: HashMap<String, Window>,
+}
+
+impl Limits {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            limit: options.rate_limit,
+            window: options.rate_limit_window,
+            points: options.secondary_limit,
+            primary: HashMap::new(),
+            secondary: HashMap::new(),
+        }
+    }
+
+    /// Whether this login may make a request with this method now. It counts for the secondary
+    /// limit at once, and for the primary one when it is [charged](Self::charge).
+    pub(super) fn admit(
+        &mut self,
+        login: &str,
+        method: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), Exceeded> {
+        if let Some(points) = self.points {
+            let window = current(&mut self.secondary, login, MINUTE, now);
+            let cost = if matches!(method, "GET" | "HEAD" | "OPTIONS") { 1 } else { 5 };
+            if window.used + cost > points {
+                let left = (window.ends_at - now).to_std().unwrap_or_default();
+                return Err(Exceeded::Secondary { retry_after: left.as_secs() + 1 });
+            }
+            window.used += cost;
+        }
+        if self.standing(login, now).remaining() == 0 {
+            return Err(Exceeded::Primary);
+        }
+        Ok(())
+    }
+
+    /// Counts a request for the primary limit.
+    pub(super) fn charge(&mut self, login: &str, now: DateTime<Utc>) {
+        current(&mut self.primary, login, self.window, now).used += 1;
+    }
+
+    pub(super) fn standing(&mut self, login: &str, now: DateTime<Utc>) -> Standing {
+        let window = current(&mut self.primary, login, self.window, now);
+        Standing { limit: self.limit, used: window.used, resets_at: window.ends_at }
+    }
+}
+
+/// The login's window, a new one when the last has ended.
+fn current<'a>(
+    windows: &'a mut HashMap<String, Window>,
+    login: &str,
+    length: Duration,
+    now: DateTime<Utc>,
+) -> &'a mut Window {
+    let fresh = Window { used: 0, ends_at: now + length };
+    let window = windows.entry(login.to_owned()).or_insert(fresh);
+    if window.ends_at <= now {
+        *window = fresh;
+    }
+    window
+}
