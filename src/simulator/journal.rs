@@ -86,17 +86,22 @@ impl Journal {
         number
     }
 
-    pub(super) fn admitted(&mut self, number: u64, login: &str) {
-        self.edit(number, |request| request.login = Some(login.to_owned()));
-    }
-
-    pub(super) fn answered(&mut self, number: u64, status: u16, charged: bool) {
-        *self.counters.by_status.entry(status).or_default() += 1;
+    /// Writes down the answer; its status is none when the client never gets it.
+    pub(super) fn answered(
+        &mut self,
+        number: u64,
+        login: Option<String>,
+        status: Option<u16>,
+        charged: bool,
+    ) {
+        if let Some(status) = status {
+            *self.counters.by_status.entry(status).or_default() += 1;
+        }
         self.counters.charged += u64::from(charged);
-        self.edit(number, |request| {
-            request.status = Some(status);
-            request.charged = charged;
-        });
+        let found = self.requests.iter_mut().rev().find(|request| request.number == number);
+        if let Some(request) = found {
+            (request.login, request.status, request.charged) = (login, status, charged);
+        }
     }
 
     pub(super) fn left(&mut self) {
@@ -106,10 +111,5 @@ impl Journal {
     pub(super) fn clear(&mut self) {
         self.requests.clear();
         self.counters = Counters::default();
-    }
-
-    fn edit(&mut self, number: u64, change: impl FnOnce(&mut Request)) {
-        let found = self.requests.iter_mut().rev().find(|request| request.number == number);
-        found.map(change);
     }
 }

@@ -59,11 +59,13 @@ impl Limits {
     }
 
     /// Whether this login may make a request with this method now. It counts for the secondary
-    /// limit at once, and for the primary one when it is [charged](Self::charge).
+    /// limit at once, and for the primary one, unless it is free, when it is
+    /// [charged](Self::charge).
     pub(super) fn admit(
         &mut self,
         login: &str,
         method: &str,
+        free: bool,
         now: DateTime<Utc>,
     ) -> Result<(), Exceeded> {
         if let Some(points) = self.points {
@@ -75,7 +77,7 @@ impl Limits {
             }
             window.used += cost;
         }
-        if self.standing(login, now).remaining() == 0 {
+        if !free && self.standing(login, now).remaining() == 0 {
             return Err(Exceeded::Primary);
         }
         Ok(())

@@ -23,15 +23,18 @@
 //! ```
 
 mod clock;
-mod conditional;
 mod faults;
+mod gate;
+mod jit;
 mod journal;
 mod limits;
 mod model;
 mod options;
 mod paging;
+mod problem;
 mod random;
 mod rest;
+mod rest_runners;
 pub mod runner;
 mod runner_side;
 mod server;
@@ -134,8 +137,7 @@ impl Simulator {
     /// below the API's base or one of the runners' (`/_runner/…`), and `*` matching anything:
     /// `GET /repos/acme/*/actions/runs`. Of several faults that match, the first injected strikes.
     pub fn inject(&self, fault: Fault, pattern: &str, often: Often) -> io::Result<()> {
-        let injected =
-            self.0.shared.change(|world, _| world.faults.inject(fault, pattern, often));
+        let injected = self.0.shared.change(|world, _| world.faults.inject(fault, pattern, often));
         injected.map_err(io::Error::other)
     }
 

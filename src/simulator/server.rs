@@ -27,7 +27,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     clock::Clock, faults::Faults, journal::Journal, limits::Limits, options::Options,
-    random::Random, rest, runner_side, state::State,
+    random::Random, rest, runner_side, shapes::Shapes, state::State,
 };
 
 /// What changes, behind one lock that is never held across an await.
@@ -54,6 +54,10 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn api_url(&self) -> String {
         format!("{}/api/v3", self.url)
+    }
+
+    pub(super) fn shapes(&self) -> Shapes {
+        Shapes { url: self.url.clone(), api_url: self.api_url() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, World> {
@@ -92,10 +96,11 @@ impl Shared {
         let mut changes = self.changes.subscribe();
         loop {
             changes.mark_unchanged();
-            let mut world = self.lock();
-            let now = world.clock.now();
-            let answer = attempt(&mut world, now);
-            drop(world);
+            let answer = {
+                let mut world = self.lock();
+                let now = world.clock.now();
+                attempt(&mut world, now)
+            };
             if let Some(answer) = answer {
                 self.changes.send_modify(|version| *version += 1);
                 return answer;
@@ -172,7 +177,7 @@ impl Server {
         });
         let app = Router::new()
             .nest("/api/v3", rest::router(&shared))
-            .nest("/_runner", runner_side::router(&shared));
+            .nest(runner_side::PREFIX, runner_side::router(&shared));
         let service = app.into_make_service_with_connect_info::<Wire>();
         let ended = ending.clone().cancelled_owned();
         tokio::spawn(async move {

@@ -125,16 +125,10 @@ impl RunSpec {
     /// Adds `legs` jobs that are called `name (1)`, `name (2)`, … and are otherwise described by
     /// `describe`. A job that needs `name` waits for all of them.
     #[must_use]
-    pub fn matrix(
-        mut self,
-        name: &str,
-        legs: u32,
-        describe: impl Fn(JobSpec) -> JobSpec,
-    ) -> Self {
-        self.jobs.extend((1..=legs).map(|leg| JobSpec {
-            leg: Some(leg),
-            ..describe(JobSpec::new(name))
-        }));
+    pub fn matrix(mut self, name: &str, legs: u32, describe: impl Fn(JobSpec) -> JobSpec) -> Self {
+        self.jobs.extend(
+            (1..=legs).map(|leg| JobSpec { leg: Some(leg), ..describe(JobSpec::new(name)) }),
+        );
         self
     }
 

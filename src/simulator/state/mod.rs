@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 
-pub(super) use self::runners::{Credential, Message, NewRunner, Refusal};
+use self::runners::Credential;
+pub(super) use self::runners::{Message, NewRunner, Refusal};
 use super::{
-    model::{Account, Job, JobStatus, Permission, Repo, Run, Runner, Scope},
+    model::{Account, Job, JobStatus, Repo, Run, Runner, Scope},
     options::Options,
     random::Random,
     spec::{JobSpec, RepoSpec},
@@ -60,8 +61,7 @@ impl State {
             credentials: HashMap::new(),
             options,
         };
-        let logins: Vec<_> =
-            state.options.tokens.iter().map(|(_, login)| login.clone()).collect();
+        let logins: Vec<_> = state.options.tokens.iter().map(|(_, login)| login.clone()).collect();
         logins.iter().for_each(|login| state.add_account(login, false, now));
         state
     }
@@ -169,11 +169,6 @@ impl State {
 
     fn works_on(&self, login: &str, repo: &Repo) -> bool {
         self.affiliation(login, repo).is_some()
-    }
-
-    /// Whether tokens lack this permission on this repository.
-    pub(super) fn is_denied(&self, repo: &Repo, permission: Permission) -> bool {
-        repo.denied.contains(&permission)
     }
 
     pub(super) fn add_account(&mut self, login: &str, organization: bool, now: Time) {

@@ -58,8 +58,7 @@ impl State {
     ) -> (String, Time) {
         let expires_at = now + self.options.registration_token_lifetime;
         let token = self.random.secret("A");
-        self.credentials
-            .insert(token.clone(), Credential::Token { scope, removal, expires_at });
+        self.credentials.insert(token.clone(), Credential::Token { scope, removal, expires_at });
         (token, expires_at)
     }
 

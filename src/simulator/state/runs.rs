@@ -169,9 +169,9 @@ impl State {
         let met = |spec: &JobSpec| {
             spec.needs.iter().all(|need| {
                 !blocked.iter().any(|other| other.name == *need)
-                    && self.jobs_of(run).all(|job| {
-                        job.key != *need || job.status == JobStatus::Completed
-                    })
+                    && self
+                        .jobs_of(run)
+                        .all(|job| job.key != *need || job.status == JobStatus::Completed)
             })
         };
         let Some(place) = blocked.iter().position(met) else {
@@ -193,11 +193,8 @@ impl State {
             spec.needs.contains(&job.key) && job.conclusion != Some(Conclusion::Success)
         });
         let id = self.fresh_id();
-        let status = if skipped {
-            JobStatus::Completed
-        } else {
-            spec.held.unwrap_or(JobStatus::Queued)
-        };
+        let status =
+            if skipped { JobStatus::Completed } else { spec.held.unwrap_or(JobStatus::Queued) };
         self.jobs.insert(
             id,
             Job {
