@@ -32,15 +32,16 @@ const DEFAULT_GROUP: u64 = 1;
 const LABELS: std::ops::RangeInclusive<usize> = 1..=100;
 
 pub(super) fn router() -> Router<Arc<Shared>> {
-    let of_scope = Router::new()
-        .route("/runners", get(runners))
-        .route("/runners/{runner}", get(runner).delete(remove))
-        .route("/runners/registration-token", post(registration_token))
-        .route("/runners/remove-token", post(remove_token))
-        .route("/runners/generate-jitconfig", post(jit_config));
-    Router::new()
-        .nest("/repos/{owner}/{repo}/actions", of_scope.clone())
-        .nest("/orgs/{org}/actions", of_scope)
+    // Not nested: inside a nested router the path lacks what the `Link` header must repeat.
+    ["/repos/{owner}/{repo}", "/orgs/{org}"].into_iter().fold(Router::new(), |router, scope| {
+        let path = |rest: &str| format!("{scope}/actions/runners{rest}");
+        router
+            .route(&path(""), get(runners))
+            .route(&path("/{runner}"), get(runner).delete(remove))
+            .route(&path("/registration-token"), post(registration_token))
+            .route(&path("/remove-token"), post(remove_token))
+            .route(&path("/generate-jitconfig"), post(jit_config))
+    })
 }
 
 /// The path's parameters, of either kind of scope.
