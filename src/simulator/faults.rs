@@ -102,3 +102,45 @@ impl Faults {
         struck
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn struck(faults: &mut Faults, method: &str, path: &str) -> Option<Fault> {
+        faults.strike(method, path, &mut Random::new(1))
+    }
+
+    #[test]
+    fn a_fault_strikes_what_matches_as_often_as_it_should() {
+        let mut faults = Faults::default();
+        faults.inject(Fault::Status(500), "GET /repos/acme/*/runs", Often::Times(2)).unwrap();
+        assert_eq!(struck(&mut faults, "POST", "/repos/acme/api/runs"), None);
+        assert_eq!(struck(&mut faults, "GET", "/repos/other/api/runs"), None);
+        for _ in 0..2 {
+            let fault = struck(&mut faults, "GET", "/repos/acme/api/actions/runs");
+            assert_eq!(fault, Some(Fault::Status(500)));
+        }
+        assert_eq!(struck(&mut faults, "GET", "/repos/acme/api/runs"), None);
+    }
+
+    #[test]
+    fn of_two_faults_the_first_strikes_until_it_is_used_up() {
+        let mut faults = Faults::default();
+        faults.inject(Fault::Hang, "* *", Often::Times(1)).unwrap();
+        faults.inject(Fault::Reset, "* *", Often::Always).unwrap();
+        let two = [(); 2].map(|()| struck(&mut faults, "GET", "/user"));
+        assert_eq!(two, [Some(Fault::Hang), Some(Fault::Reset)]);
+        faults.clear();
+        assert_eq!(struck(&mut faults, "GET", "/user"), None);
+    }
+
+    #[test]
+    fn a_probability_is_met_about_as_often_as_it_says() {
+        let mut faults = Faults::default();
+        let mut random = Random::new(7);
+        faults.inject(Fault::Reset, "* *", Often::Probability(0.25)).unwrap();
+        let struck = (0..10_000).filter(|_| faults.strike("GET", "/", &mut random).is_some());
+        assert!((2_300..2_700).contains(&struck.count()));
+    }
+}

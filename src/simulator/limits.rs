@@ -108,3 +108,43 @@ fn current<'a>(
     }
     window
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
+    }
+
+    fn limits(rate_limit: u64, secondary_limit: Option<u64>) -> Limits {
+        Limits::new(&Options { rate_limit, secondary_limit, ..Options::default() })
+    }
+
+    #[test]
+    fn the_primary_limit_is_per_login_and_ends_with_its_window() {
+        let mut limits = limits(1, None);
+        assert_eq!(limits.admit("mona", "GET", false, at(0)), Ok(()));
+        limits.charge("mona", at(0));
+        assert_eq!(limits.admit("mona", "GET", false, at(3_599)), Err(Exceeded::Primary));
+        assert_eq!(limits.admit("hubot", "GET", false, at(3_599)), Ok(()));
+        assert_eq!(limits.admit("mona", "GET", false, at(3_600)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_free_is_admitted_when_nothing_remains() {
+        let mut limits = limits(0, None);
+        assert_eq!(limits.admit("mona", "GET", true, at(0)), Ok(()));
+    }
+
+    #[test]
+    fn a_change_costs_five_points_of_the_secondary_limit() {
+        let mut limits = limits(100, Some(6));
+        assert_eq!(limits.admit("mona", "POST", false, at(0)), Ok(()));
+        let refused = Err(Exceeded::Secondary { retry_after: 41 });
+        assert_eq!(limits.admit("mona", "DELETE", false, at(20)), refused);
+        assert_eq!(limits.admit("mona", "GET", false, at(20)), Ok(()));
+        assert_eq!(limits.admit("mona", "GET", false, at(20)), refused);
+        assert_eq!(limits.admit("mona", "GET", false, at(60)), Ok(()));
+    }
+}
