@@ -22,11 +22,7 @@ use http::{
 };
 
 use super::{
-    faults::Fault,
-    journal,
-    limits::Standing,
-    problem::Problem,
-    server::{Shared, Wire},
+    faults::Fault, journal, limits::Standing, problem::Problem, server::Shared, wire::Wire,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-github-request-id");

@@ -43,6 +43,7 @@ mod spec;
 mod state;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

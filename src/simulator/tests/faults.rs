@@ -46,6 +46,16 @@ async fn a_reset_ends_the_connection_before_anything_is_done() {
 }
 
 #[tokio::test]
+async fn a_reset_is_a_reset_and_no_regular_end() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (github, _client) = with_fault(Fault::Reset).await;
+    let mut stream = tokio::net::TcpStream::connect(github.address()).await.unwrap();
+    stream.write_all(b"GET /api/v3/repos/acme/api HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let error = stream.read_to_end(&mut Vec::new()).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
 async fn what_is_lost_after_its_effect_has_been_done() {
     let (github, client) = with_fault(Fault::LostAfterEffect).await;
     let path = "/repos/acme/api/actions/runners/generate-jitconfig";
