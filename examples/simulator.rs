@@ -5,18 +5,24 @@
 //! ```
 //!
 //! It listens on this port (a free one without argument), prints what to set in the environment of
-//! `ipfs-accelerate`, and serves a small world until its standard input is closed.
+//! `ipfs-accelerate`, and serves a small world until its standard input is closed. With the argument
+//! `runner` it is a simulated runner instead, which reads the environment of a runner container.
 
-use std::{env, error::Error, net::SocketAddr, time::Duration};
+use std::{env, error::Error, net::SocketAddr, process, time::Duration};
 
 use chrono::Days;
 use runner_kit::simulator::{
     Conclusion, JobSpec, JobStatus, Options, Permission, RepoSpec, RunSpec, Simulator, TOKEN,
+    runner,
 };
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let port = env::args().nth(1).map_or(Ok(0), |port| port.parse())?;
+    let argument = env::args().nth(1);
+    if argument.as_deref() == Some("runner") {
+        process::exit(runner::run(|name| env::var(name).ok()).await);
+    }
+    let port = argument.map_or(Ok(0), |port| port.parse())?;
     let listen = SocketAddr::from(([127, 0, 0, 1], port));
     let github = Simulator::start(Options { listen, ..Options::default() }).await?;
     populate(&github)?;
