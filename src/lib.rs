@@ -12,6 +12,7 @@ pub mod ports;
 mod reconciler;
 pub mod runner_kit;
 pub mod schema;
+pub mod simulator;
 pub mod snapshot;
 pub mod supply;
 pub mod views;
