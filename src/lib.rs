@@ -1,8 +1,10 @@
 //! Autoscaler for GitHub Actions self-hosted runners on Docker hosts.
 
+pub mod assemble;
 pub mod config;
 pub mod error;
 pub mod history;
+pub mod interfaces;
 pub mod lifecycle;
 pub mod model;
 pub mod operations;

@@ -1,3 +1,7 @@
 //! The program `ipfs-accelerate`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    runner_kit::interfaces::cli::main(std::env::args_os())
+}

@@ -222,6 +222,14 @@ pub enum Registration {
 }
 
 impl StartInput {
+    /// These options, with those of `other` on top.
+    #[must_use]
+    pub fn merged(&self, other: &Self) -> Self {
+        let members = said(self).into_iter().chain(said(other)).collect();
+        // What was written from this very type can be read as it.
+        serde_json::from_value(Value::Object(members)).unwrap_or_default()
+    }
+
     /// The flags of `runner start` that say the same.
     pub fn to_flags(&self) -> Vec<String> {
         flags(self)

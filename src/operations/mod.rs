@@ -10,8 +10,8 @@ use std::pin::Pin;
 
 use clap::{ArgMatches, Command};
 use schemars::JsonSchema;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 pub use arguments::{parse, to_arguments};
@@ -73,7 +73,7 @@ pub struct Answer<T> {
 }
 
 /// What goes with a part of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PageInfo {
     /// Entries in `data`.
     pub count: usize,
@@ -103,6 +103,23 @@ impl<T> Answer<Vec<T>> {
 }
 
 impl Answer<Value> {
+    /// Reads what another process returned.
+    pub fn from_envelope(mut whole: Value) -> Result<Self> {
+        let strange = || {
+            Error::internal(
+                "The answer has a strange shape.",
+                "Use the same version on both sides.",
+            )
+        };
+        if whole.get("success").and_then(Value::as_bool) != Some(true) {
+            let error = whole.get("error").cloned().unwrap_or_default();
+            return Err(serde_json::from_value(error).unwrap_or_else(|_| strange()));
+        }
+        let data = whole.get_mut("data").map(Value::take).ok_or_else(strange)?;
+        let message = whole.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(Self { data, message, page: serde_json::from_value(whole).ok() })
+    }
+
     /// What tools return as `structuredContent`.
     pub fn envelope(&self) -> Value {
         let mut whole = json!({ "success": true, "data": self.data, "message": self.message });
@@ -278,5 +295,12 @@ mod tests {
             "count": 2, "truncated": true, "next_cursor": "b",
         });
         assert_eq!(whole, expected);
+        assert_eq!(Answer::from_envelope(whole).unwrap().envelope(), expected);
+    }
+
+    #[test]
+    fn a_failure_in_another_process_is_the_same_failure_here() {
+        let error = Error::new(crate::error::Code::AtCapacity, "full", "wait");
+        assert_eq!(Answer::from_envelope(failure(&error)).unwrap_err(), error);
     }
 }

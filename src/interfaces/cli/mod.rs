@@ -1,0 +1,156 @@
+//! The command line: `runner` with one command per operation, `mcp start`, `demo`.
+
+mod output;
+mod start;
+mod tree;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{ArgMatches, FromArgMatches};
+use tokio_util::sync::CancellationToken;
+
+use self::output::Output;
+use super::host::{Call, Host};
+use super::mcp::McpServer;
+use super::{generate, http};
+use crate::config::{Environment, OperatorOptions, Sources, StartInput};
+use crate::error::{Code, Error, Result};
+use crate::operations::{self, Arguments, Entry, OPERATIONS};
+
+/// Runs the program with `arguments`, the first of which is its own name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let output = Output::guess(&arguments);
+    let done = match tree::command().try_get_matches_from(arguments) {
+        Ok(matches) => run(&matches, &output),
+        Err(error) => return output.usage(&error),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output.error(&error),
+    }
+}
+
+fn run(matches: &ArgMatches, output: &Output) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Error::internal(
+            format!("The program cannot run: {error}."),
+            "Check the limits of this user.",
+        )
+    })?;
+    let done = runtime.block_on(dispatch(matches, output));
+    // A read of stdin that nobody answers must not keep the program.
+    runtime.shutdown_background();
+    done
+}
+
+async fn dispatch(matches: &ArgMatches, output: &Output) -> Result<()> {
+    let env = Environment::from_process();
+    match matches.subcommand() {
+        Some(("runner", matches)) => match matches.subcommand() {
+            Some((name, matches)) => {
+                let entry =
+                    OPERATIONS.iter().find(|entry| entry.command == name).ok_or_else(odd)?;
+                let sources = sources(matches, env)?;
+                let arguments = (entry.typed)(matches)?;
+                if entry.tool == operations::START {
+                    output.log(matches, &sources.env, "info");
+                    return start::start(matches, sources, arguments, output).await;
+                }
+                output.log(matches, &sources.env, "warn");
+                operate(entry, sources, arguments, output).await
+            }
+            None => Err(odd()),
+        },
+        Some(("mcp", matches)) => match matches.subcommand() {
+            Some(("start", matches)) => {
+                let sources = sources(matches, env)?;
+                output.log(matches, &sources.env, "warn");
+                serve(matches, sources).await
+            }
+            _ => Err(odd()),
+        },
+        Some(("demo", matches)) => {
+            output.log(matches, &env, "error");
+            let args = super::demo::DemoArgs::from_arg_matches(matches).map_err(|_| odd())?;
+            super::demo::run(args, &env).await
+        }
+        Some(("simulated-runner", _)) => {
+            let code = super::demo::simulated_runner().await;
+            std::process::exit(code)
+        }
+        Some(("generate", matches)) => {
+            generate::write(matches.get_one::<String>("directory").map(AsRef::as_ref))
+        }
+        _ => Err(odd()),
+    }
+}
+
+async fn operate(
+    entry: &'static Entry,
+    sources: Sources,
+    mut arguments: Arguments,
+    output: &Output,
+) -> Result<()> {
+    let host = Host::caller(sources)?;
+    let call = Call { progress: None, cancelled: interrupted() };
+    let mut answer = host.call(entry, arguments.clone(), &call).await;
+    if let Err(error) = &answer
+        && error.code == Code::ConfirmationRequired
+        && output.confirmed(error)
+    {
+        arguments.insert("force".into(), true.into());
+        answer = host.call(entry, arguments, &call).await;
+    }
+    output.answer(entry.tool, &answer?)
+}
+
+async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
+    let host = Arc::new(Host::caller(sources)?);
+    let server = McpServer::new(host.clone(), matches.get_flag("look_only"));
+    let stop = interrupted();
+    match host.loaded().and_then(|loaded| loaded.http) {
+        None => server.serve_stdio(stop.cancelled_owned()).await,
+        Some(address) => {
+            let loaded = host.loaded().ok_or_else(odd)?;
+            let tokens = http::Tokens::of(loaded)?;
+            let listening = http::Listening::bind(address).await?;
+            output::announce(&listening, &tokens);
+            listening.serve(server, host.clone(), tokens, stop).await
+        }
+    }
+}
+
+/// Cancelled by Ctrl-C and by SIGTERM.
+fn interrupted() -> CancellationToken {
+    use tokio::signal::unix::{SignalKind, signal};
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        cancelled.cancel();
+    });
+    token
+}
+
+fn sources(matches: &ArgMatches, env: Environment) -> Result<Sources> {
+    let usage = |error: clap::Error| Error::invalid("arguments", error, "See --help.");
+    Ok(Sources {
+        file: matches.get_one::<String>("config").map(Into::into),
+        env,
+        start: StartInput::from_arg_matches(matches).map_err(usage)?,
+        operator: OperatorOptions::from_arg_matches(matches).map_err(usage)?,
+    })
+}
+
+/// clap lets only known commands through.
+fn odd() -> Error {
+    Error::invalid("command", "it is not known", "See ipfs-accelerate --help.")
+}

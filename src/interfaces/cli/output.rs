@@ -1,0 +1,131 @@
+//! What the command line prints: data on stdout, everything else on stderr.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+use serde_json::Value;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Environment, Row};
+use crate::error::{Code, Error, Result};
+use crate::interfaces::http::{Listening, Tokens};
+use crate::interfaces::text;
+use crate::operations::{Answer, failure};
+
+/// How to print.
+pub(super) struct Output {
+    for_people: bool,
+}
+
+impl Output {
+    /// Known before the line is understood, so that an error in it is printed in the right form.
+    pub(super) fn guess(arguments: &[OsString]) -> Self {
+        let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
+        let pair =
+            words.windows(2).any(|pair| matches!(pair, [a, b] if a == "--format" && b == "text"));
+        let demo = words.get(1).is_some_and(|word| word == "demo");
+        Self { for_people: pair || demo || words.iter().any(|word| word == "--format=text") }
+    }
+
+    /// Prints the result of `tool`.
+    pub(super) fn answer(&self, tool: &str, answer: &Answer<Value>) -> Result<()> {
+        if self.for_people {
+            let width = text::terminal_width();
+            return print(&text::render(tool, answer, chrono::Utc::now(), width));
+        }
+        if let Some(cursor) = answer.page.as_ref().and_then(|page| page.next_cursor.as_ref()) {
+            eprintln!("There are more: --cursor {cursor}");
+        }
+        self.json(&answer.data)
+    }
+
+    /// Prints the configuration in force.
+    pub(super) fn rows(&self, rows: &[Row]) -> Result<()> {
+        if self.for_people {
+            return print(&text::configuration(rows, text::terminal_width()));
+        }
+        self.json(&rows)
+    }
+
+    fn json(&self, data: &impl serde::Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(data).map_err(|error| {
+            Error::internal(
+                format!("The result could not be written: {error}."),
+                "Please report it.",
+            )
+        })?;
+        print(&(text + "\n"))
+    }
+
+    /// Prints `error`; its exit code.
+    pub(super) fn error(&self, error: &Error) -> ExitCode {
+        if self.for_people {
+            eprint!("{}", text::render_error(error));
+        } else {
+            let text = serde_json::to_string_pretty(&failure(error));
+            eprintln!("{}", text.unwrap_or_else(|_| error.to_string()));
+        }
+        ExitCode::from(error.exit_code())
+    }
+
+    /// Prints help, the version, or what is wrong with the line.
+    pub(super) fn usage(&self, error: &clap::Error) -> ExitCode {
+        if !error.use_stderr() {
+            // Nobody listens any more: not our failure.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        let message = error.to_string();
+        let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+        let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let usage: Vec<&str> = lines.filter(|line| !line.starts_with("For more")).collect();
+        let remedy = format!("{} See --help.", usage.join(" "));
+        self.error(&Error::new(Code::InvalidArgument, first, remedy.trim_start()))
+    }
+
+    /// Whether a person at the terminal agrees to what `error` wants confirmed.
+    pub(super) fn confirmed(&self, error: &Error) -> bool {
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return false;
+        }
+        eprint!("{} Stop it all the same? [y/N] ", error.message);
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+    }
+
+    /// Sends logs to stderr: `usual` and above, more with --verbose, or as RUNNER_KIT_LOG says.
+    pub(super) fn log(&self, matches: &ArgMatches, env: &Environment, usual: &str) {
+        let level = if matches.get_flag("verbose") { "debug" } else { usual };
+        let ours = format!("error,runner_kit={level}");
+        let filter = EnvFilter::new(env.get("RUNNER_KIT_LOG").unwrap_or(&ours));
+        let colours = io::stderr().is_terminal() && env.get("NO_COLOR").is_none();
+        let log = tracing_subscriber::fmt()
+            .with_writer(io::stderr)
+            .with_env_filter(filter)
+            .with_ansi(colours);
+        // A second call, in a test, keeps the first.
+        let _ = log.try_init();
+    }
+}
+
+/// Says once where HTTP is served and how to get in.
+pub(super) fn announce(listening: &Listening, tokens: &Tokens) {
+    eprintln!("Serving MCP at http://{}/mcp", listening.address());
+    if let Some(file) = tokens.file() {
+        eprintln!("Bearer token: {}", file.display());
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        // Whoever reads may have seen enough: `… | head`.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::internal(
+            format!("Nothing can be printed: {error}."),
+            "Check where stdout goes.",
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,103 @@
+//! `runner start`: become the service, or start one, or find the one that runs.
+
+use std::sync::Arc;
+
+use clap::ArgMatches;
+
+use super::interrupted;
+use super::output::{self, Output};
+use crate::assemble;
+use crate::config::{Loaded, Sources, StartInput, load};
+use crate::error::{Code, Result};
+use crate::interfaces::host::{Call, Host};
+use crate::interfaces::http;
+use crate::interfaces::mcp::McpServer;
+use crate::interfaces::service::{self, Places};
+use crate::operations::{self, Arguments};
+use crate::runner_kit::RunnerKit;
+use crate::views::Mode;
+
+pub(super) async fn start(
+    matches: &ArgMatches,
+    sources: Sources,
+    mut arguments: Arguments,
+    output: &Output,
+) -> Result<()> {
+    let loaded = load(&sources, &StartInput::default())?;
+    if matches.get_flag("print_config") {
+        return output.rows(&loaded.rows);
+    }
+    let detached = matches.get_flag("detached");
+    let background = loaded.background.unwrap_or(false) && !detached;
+    let places = Places::of(&loaded.config, &sources.env);
+    let claim = match places.claim() {
+        Ok(claim) if !background => claim,
+        // Free: a detached service is to claim it. Taken: whoever holds it is asked.
+        Ok(claim) => {
+            drop(claim);
+            arguments.insert("background".into(), true.into());
+            return ask(sources, arguments, output).await;
+        }
+        Err(error) if error.code == Code::AlreadyRunning => {
+            arguments.insert("background".into(), true.into());
+            return ask(sources, arguments, output).await;
+        }
+        Err(error) => return Err(error),
+    };
+    if detached {
+        leave_the_terminal();
+    }
+    let kit = assemble::kit(loaded.config.clone(), &sources.env, Mode::Service)?;
+    let keep_trying = matches.get_flag("keep_trying");
+    let stop = interrupted();
+    let serving = match loaded.http {
+        Some(_) => Some(serve_http(&loaded, &kit, stop.clone()).await?),
+        None => None,
+    };
+    let ready = || tracing::info!(instance = loaded.config.instance, "ready");
+    let ended = service::run(kit, claim, keep_trying, ready, stop.clone().cancelled_owned()).await;
+    stop.cancel();
+    if let Some(serving) = serving {
+        // Its own outcome was logged; the service's counts.
+        let _ = serving.await;
+    }
+    ended
+}
+
+/// Has the running service, or one that is started for it, answer.
+async fn ask(sources: Sources, arguments: Arguments, output: &Output) -> Result<()> {
+    let host = Host::caller(sources)?;
+    let entry = operations::find(operations::START).ok_or_else(super::odd)?;
+    let call = Call { progress: None, cancelled: interrupted() };
+    output.answer(entry.tool, &host.call(entry, arguments, &call).await?)
+}
+
+async fn serve_http(
+    loaded: &Loaded,
+    kit: &RunnerKit,
+    stop: tokio_util::sync::CancellationToken,
+) -> Result<tokio::task::JoinHandle<()>> {
+    let Some(address) = loaded.http else { return Err(super::odd()) };
+    let tokens = http::Tokens::of(loaded)?;
+    let listening = http::Listening::bind(address).await?;
+    output::announce(&listening, &tokens);
+    let host = Arc::new(Host::service(kit.clone()));
+    let server = McpServer::new(host.clone(), false);
+    Ok(tokio::spawn(async move {
+        if let Err(error) = listening.serve(server, host, tokens, stop).await {
+            tracing::error!(%error, "HTTP ended");
+        }
+    }))
+}
+
+/// Becomes the leader of a session of its own, so that the terminal's end does not end it.
+fn leave_the_terminal() {
+    // Fails only for the leader of a group, which has no terminal's session to leave.
+    if let Err(error) = rustix::process::setsid() {
+        tracing::debug!(%error, "no session of its own");
+    }
+    // A detached service must not keep the directory of its caller busy.
+    if let Err(error) = std::env::set_current_dir("/") {
+        tracing::debug!(%error, "the directory was kept");
+    }
+}

@@ -1,0 +1,237 @@
+//! Where an operation is done: by the running service when there is one, else in this process.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use once_cell::sync::OnceCell;
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use super::service::{self, Places};
+use crate::assemble;
+use crate::config::{Loaded, Sources, StartInput, load};
+use crate::error::{Code, Error, Result};
+use crate::operations::{self, Answer, Arguments, Entry};
+use crate::runner_kit::RunnerKit;
+use crate::views::Mode;
+
+/// How long a service may take until it answers: its first checks wait for GitHub and the engine.
+const START_PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks whether it answers.
+const START_POLL: Duration = Duration::from_millis(20);
+
+/// A call: what the caller wants to be told meanwhile, and whether it still waits.
+#[derive(Debug, Clone, Default)]
+pub struct Call {
+    /// Told what is being done.
+    pub progress: Option<UnboundedSender<String>>,
+    /// Cancelled when the caller no longer waits.
+    pub cancelled: CancellationToken,
+}
+
+/// Does operations, wherever they have to be done.
+pub struct Host(Place);
+
+enum Place {
+    /// This process is the service.
+    Service(RunnerKit),
+    /// This process is a caller.
+    Caller(Box<Caller>),
+}
+
+struct Caller {
+    sources: Sources,
+    loaded: Loaded,
+    places: Places,
+    /// Made when something has to be done here; may fail, and be tried again.
+    kit: OnceCell<RunnerKit>,
+}
+
+impl Host {
+    /// The service itself.
+    pub fn service(kit: RunnerKit) -> Self {
+        Self(Place::Service(kit))
+    }
+
+    /// A caller that is configured by `sources`.
+    pub fn caller(sources: Sources) -> Result<Self> {
+        let loaded = load(&sources, &StartInput::default())?;
+        let places = Places::of(&loaded.config, &sources.env);
+        Ok(Self(Place::Caller(Box::new(Caller { sources, loaded, places, kit: OnceCell::new() }))))
+    }
+
+    /// The configuration of this process, where it is a caller.
+    pub fn loaded(&self) -> Option<&Loaded> {
+        match &self.0 {
+            Place::Service(_) => None,
+            Place::Caller(caller) => Some(&caller.loaded),
+        }
+    }
+
+    /// The service object of this process; made when it is first needed.
+    pub fn kit(&self) -> Result<&RunnerKit> {
+        match &self.0 {
+            Place::Service(kit) => Ok(kit),
+            Place::Caller(caller) => caller.kit(),
+        }
+    }
+
+    /// Does the operation `entry`.
+    pub async fn call(
+        &self,
+        entry: &'static Entry,
+        arguments: Arguments,
+        call: &Call,
+    ) -> Result<Answer<Value>> {
+        match &self.0 {
+            Place::Service(kit) => entry.call(kit, arguments).await,
+            Place::Caller(caller) => caller.call(entry, arguments, call).await,
+        }
+    }
+}
+
+impl Caller {
+    fn kit(&self) -> Result<&RunnerKit> {
+        let env = &self.sources.env;
+        self.kit.get_or_try_init(|| assemble::kit(self.loaded.config.clone(), env, Mode::InProcess))
+    }
+
+    async fn call(
+        &self,
+        entry: &'static Entry,
+        arguments: Arguments,
+        call: &Call,
+    ) -> Result<Answer<Value>> {
+        if let Some(answer) = self.places.call(entry.tool, arguments.clone()).await {
+            return answer;
+        }
+        if entry.tool == operations::START {
+            return self.start(arguments, call).await;
+        }
+        // Launches are counted by the process that makes them: one at a time may.
+        let _claim = if entry.hints.read_only { None } else { Some(self.places.claim()?) };
+        entry.call(self.kit()?, arguments).await
+    }
+
+    async fn start(&self, arguments: Arguments, call: &Call) -> Result<Answer<Value>> {
+        let input: StartInput = operations::parse(arguments.clone())?;
+        let loaded = load(&self.sources, &input)?;
+        if loaded.background.unwrap_or(true) {
+            self.spawn(&loaded, input).await?;
+            let entry = operations::find(operations::START).ok_or_else(gone)?;
+            let mut answer =
+                self.places.call(entry.tool, Arguments::new()).await.ok_or_else(gone)??;
+            if let Value::Object(data) = &mut answer.data {
+                data.insert("changed".into(), true.into());
+            }
+            answer.message = answer.message.replace("ran already", "started");
+            return Ok(answer);
+        }
+        self.stay(loaded, call).await
+    }
+
+    /// Holds the loop in this process until it is stopped or the call is cancelled.
+    async fn stay(&self, loaded: Loaded, call: &Call) -> Result<Answer<Value>> {
+        let places = Places::of(&loaded.config, &self.sources.env);
+        let claim = places.claim()?;
+        let kit = assemble::kit(loaded.config, &self.sources.env, Mode::InProcess)?;
+        let telling = tell(&kit, call);
+        let shutdown = call.cancelled.cancelled();
+        let ended = service::run(kit.clone(), claim, false, || (), shutdown).await;
+        telling.abort();
+        ended?;
+        let status = operations::find("runner_get_status").ok_or_else(gone)?;
+        let mut answer = status.call(&kit, Arguments::new()).await?;
+        if let Value::Object(data) = &mut answer.data {
+            data.insert("changed".into(), true.into());
+        }
+        Ok(answer)
+    }
+
+    /// Starts a detached service and waits until it answers, or says why it does not.
+    async fn spawn(&self, loaded: &Loaded, input: StartInput) -> Result<()> {
+        let places = Places::of(&loaded.config, &self.sources.env);
+        let failed = |error: std::io::Error| {
+            Error::internal(
+                format!("The service could not be started: {error}."),
+                "Run `ipfs-accelerate runner start` in the foreground to see why.",
+            )
+        };
+        // Held for a moment only, to make the directory and to find out early.
+        drop(places.claim()?);
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&places.log)
+            .map_err(failed)?;
+        let before = log.metadata().map_err(failed)?.len();
+        let mut command = tokio::process::Command::new(std::env::current_exe().map_err(failed)?);
+        if let Some(file) = &self.sources.file {
+            command.arg("--config").arg(file);
+        }
+        command.args(["runner", "start", "--detached"]);
+        command.args(self.sources.start.merged(&input).to_flags());
+        command.args(self.sources.operator.to_flags());
+        let errors = log.try_clone().map_err(failed)?;
+        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        let mut child = command.spawn().map_err(failed)?;
+        let answered = async {
+            loop {
+                if places.connect().await.is_some() {
+                    return Ok(());
+                }
+                if let Some(status) = child.try_wait().map_err(failed)? {
+                    return Err(last_words(&places.log, before).unwrap_or_else(|| {
+                        failed(std::io::Error::other(format!("it ended with {status}")))
+                    }));
+                }
+                tokio::time::sleep(START_POLL).await;
+            }
+        };
+        match tokio::time::timeout(START_PATIENCE, answered).await {
+            Ok(answered) => answered,
+            Err(_) => Err(Error::internal(
+                "The service does not answer yet.",
+                format!("Look at its log, {}.", places.log.display()),
+            )),
+        }
+    }
+}
+
+/// The error that a service wrote to its log before it ended.
+fn last_words(log: &Path, before: u64) -> Option<Error> {
+    let text = std::fs::read(log).ok()?;
+    let new = text.get(usize::try_from(before).ok()?..)?;
+    let text = String::from_utf8_lossy(new);
+    let start = text.rfind("{\n  \"error\"").or_else(|| text.rfind("{\n  \"success\""))?;
+    let envelope: Value = serde_json::from_str(text.get(start..)?.trim()).ok()?;
+    serde_json::from_value(envelope.get("error")?.clone()).ok()
+}
+
+/// Passes events on to the caller while the call lasts.
+fn tell(kit: &RunnerKit, call: &Call) -> tokio::task::JoinHandle<()> {
+    let (mut state, progress) = (kit.subscribe(), call.progress.clone());
+    tokio::spawn(async move {
+        let Some(progress) = progress else { return };
+        let mut told = None;
+        while state.changed().await.is_ok() {
+            let events: Vec<_> = {
+                let snapshot = state.borrow_and_update();
+                let new = snapshot.events.iter().filter(|event| Some(event.at) > told);
+                new.cloned().collect()
+            };
+            told = events.last().map(|event| event.at).or(told);
+            for event in events {
+                if progress.send(format!("{}: {}", event.subject, event.message)).is_err() {
+                    return;
+                }
+            }
+        }
+    })
+}
+
+fn gone() -> Error {
+    Error::new(Code::Internal, "The service ended while it was asked.", "Start it again.")
+}

@@ -1,0 +1,10 @@
+//! The ways in: command line, MCP over stdio and socket, HTTP. No decisions, only translation.
+
+pub mod cli;
+pub mod demo;
+pub mod generate;
+pub mod host;
+pub mod http;
+pub mod mcp;
+pub mod service;
+pub mod text;
