@@ -1,5 +1,6 @@
 //! Autoscaler for GitHub Actions self-hosted runners on Docker hosts.
 
+pub mod adapters;
 pub mod assemble;
 pub mod config;
 pub mod error;

@@ -1,0 +1,119 @@
+//! The engine's event stream, boiled down to "look again".
+//!
+//! Engines keep few past events and streams break, so a connection begins with a wake: whoever is
+//! woken lists, and the list is what counts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use bollard::models::EventMessage;
+use bollard::query_parameters::EventsOptionsBuilder;
+use chrono::DateTime;
+use futures::StreamExt;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::engine::Inner;
+use super::labels;
+
+/// A background task that listens, ending with this value.
+#[derive(Debug)]
+pub(super) struct Events {
+    wake: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Events {
+    pub(super) fn listen(inner: Arc<Inner>) -> Self {
+        let wake = Arc::new(Notify::new());
+        let task = tokio::spawn(listen(inner, Arc::clone(&wake)));
+        Self { wake, task }
+    }
+
+    /// Resolves after an event since the last time; one that nobody waited for is kept.
+    pub(super) async fn changed(&self) {
+        self.wake.notified().await;
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn listen(inner: Arc<Inner>, wake: Arc<Notify>) {
+    let backoff = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(30))
+        .without_max_times()
+        .with_jitter();
+    let mut delays = backoff.build();
+    loop {
+        if hear(&inner, &wake).await {
+            delays = backoff.build();
+        }
+        // An endless builder always has a next delay; the default is for the type's sake.
+        tokio::time::sleep(delays.next().unwrap_or(Duration::from_secs(30))).await;
+    }
+}
+
+/// Listens until the stream breaks; whether there was one.
+async fn hear(inner: &Inner, wake: &Notify) -> bool {
+    // The engine's own clock bounds the gap between this call and the stream's beginning.
+    let since = match inner.call(async |docker| docker.info().await).await {
+        Ok(info) => info.system_time.and_then(|time| DateTime::parse_from_rfc3339(&time).ok()),
+        Err(error) => {
+            tracing::debug!(%error, "no event stream");
+            return false;
+        }
+    };
+    wake.notify_one();
+    let mut filters = labels::filter(&inner.config.instance, None);
+    filters.insert("type".to_owned(), vec!["container".to_owned()]);
+    let mut options = EventsOptionsBuilder::new().filters(&filters);
+    if let Some(time) = since {
+        let stamp = format!("{}.{:09}", time.timestamp(), time.timestamp_subsec_nanos());
+        options = options.since(&stamp);
+    }
+    let Ok(docker) = inner.patient() else { return false };
+    let mut stream = docker.events(Some(options.build()));
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) if is_change(&event) => wake.notify_one(),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "the event stream broke");
+                break;
+            }
+        }
+    }
+    true
+}
+
+/// Whether a container started or ended. Podman says `died` and `remove` where Docker says `die`
+/// and `destroy`, so the engine can't be asked to filter by action.
+fn is_change(event: &EventMessage) -> bool {
+    let action = event.action.as_deref().unwrap_or_default();
+    matches!(action, "start" | "die" | "died" | "destroy" | "remove")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_and_podman_words_for_an_end_both_count_and_noise_does_not() {
+        let event = |action: &str| EventMessage {
+            action: Some(action.to_owned()),
+            ..EventMessage::default()
+        };
+        for action in ["start", "die", "died", "destroy", "remove"] {
+            assert!(is_change(&event(action)), "{action}");
+        }
+        for action in ["exec_start: sh", "attach", "top", ""] {
+            assert!(!is_change(&event(action)), "{action}");
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! One runner from its work directory to its last volume.
+//!
+//! Order matters where a crash may come in between: what is made first and removed last is what
+//! the next look finds (marker, volume labels, container labels).
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::time::SystemTime;
+
+use bollard::errors::Error as EngineError;
+use bollard::models::{ContainerCreateBody, ContainerStateStatusEnum, Volume, VolumeCreateRequest};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
+    ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions,
+    StopContainerOptionsBuilder,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::connect::DEFAULT_SOCKET;
+use super::engine::{Inner, group};
+use super::failure::{CALL, container_failed, not_started, status, unless_missing, within};
+use super::labels::{self, HALF_MADE};
+use super::logs;
+use super::spec::{self, Site};
+use super::workspace::Owner;
+use crate::config::DockerAccess;
+use crate::error::{Error, Result};
+use crate::model::{Container, Ended};
+use crate::ports::Launch;
+
+/// How long a runner has to end after it was told to.
+const GRACE: i32 = 10;
+
+/// What the history keeps of a runner's log.
+const TAIL_LINES: usize = 40;
+const TAIL_BYTES: usize = 4096;
+
+impl Inner {
+    /// Creates and starts a runner; on failure nothing is left.
+    pub(super) async fn launch(&self, launch: &Launch) -> Result<String> {
+        let (name, now) = (launch.runner.name.as_str(), Utc::now());
+        let work_dir = self.workspaces.path(name)?;
+        let image = self.image(&|_| {}).await?;
+        let site = self.site().await?;
+        let gid = self.socket_group(&site).await?;
+        let body = spec::container(&self.config, launch, &site, gid, &work_dir, now)?;
+        if site.shares_files {
+            let own = image.config.and_then(|config| config.user).unwrap_or_default();
+            let owner = match spec::user(&self.config).unwrap_or(&own) {
+                _ if site.maps_ids => Owner::Anyone,
+                user => Owner::of(user),
+            };
+            let (workspaces, name) = (self.workspaces.clone(), name.to_owned());
+            blocking(move || workspaces.create(&name, owner)).await??;
+        }
+        let started = self.create_and_start(name, body, &site, now).await;
+        if started.is_err() {
+            self.undo(name, &site, now).await;
+        }
+        started
+    }
+
+    async fn create_and_start(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+        site: &Site,
+        now: DateTime<Utc>,
+    ) -> Result<String> {
+        let image = &self.config.runner_image;
+        let failed = |error: EngineError| not_started(&self.endpoint, image, &error);
+        let work_dir = self.workspaces.path(name)?;
+        let work = (!site.shares_files).then(|| spec::work_volume(name));
+        let home = spec::home_volume(&self.config, name).map(|(volume, _)| volume);
+        for volume in work.iter().chain(&home) {
+            self.create_volume(volume, name, now).await?;
+        }
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let made = self
+            .call(async |docker| docker.create_container(Some(options), body).await)
+            .await
+            .map_err(failed)?;
+        if let Some(volume) = work {
+            // A new volume is root's.
+            let path = work_dir.to_string_lossy();
+            let mount = spec::volume(&volume, &path);
+            let done = self.chore(&["chmod", "0777", &path], vec![mount]).await.map_err(failed)?;
+            if done.code != 0 {
+                return Err(container_failed(
+                    &format!("the work volume could not be opened: {}", done.output),
+                    "Use a runner image that has chmod, or an engine that shares this machine's \
+                     files.",
+                ));
+            }
+        }
+        self.call(async |docker| docker.start_container(&made.id, None).await)
+            .await
+            .map_err(failed)?;
+        Ok(made.id)
+    }
+
+    /// The engine takes a volume that exists for created, whoever's it is.
+    async fn create_volume(&self, volume: &str, runner: &str, now: DateTime<Utc>) -> Result<()> {
+        let labels = labels::mark(&self.config.instance, runner, now);
+        let request = VolumeCreateRequest {
+            name: Some(volume.to_owned()),
+            labels: Some(labels.clone()),
+            ..VolumeCreateRequest::default()
+        };
+        let made = self
+            .call(async |docker| docker.create_volume(request).await)
+            .await
+            .map_err(|error| not_started(&self.endpoint, &self.config.runner_image, &error))?;
+        if labels.iter().all(|(key, value)| made.labels.get(key) == Some(value)) {
+            return Ok(());
+        }
+        Err(container_failed(
+            &format!("the volume {volume} is there already"),
+            "Remove it with `docker volume rm` if nobody needs it.",
+        ))
+    }
+
+    /// The group that may use the engine's socket, as a container sees it.
+    async fn socket_group(&self, site: &Site) -> Result<Option<u32>> {
+        if self.config.docker_access == DockerAccess::None {
+            return Ok(None);
+        }
+        if site.shares_files && !site.maps_ids {
+            return Ok(group(&site.socket));
+        }
+        let mount = spec::bind(&site.socket.to_string_lossy(), DEFAULT_SOCKET);
+        let done = self
+            .chore(&["stat", "-c", "%g", DEFAULT_SOCKET], vec![mount])
+            .await
+            .map_err(|error| not_started(&self.endpoint, &self.config.runner_image, &error))?;
+        Ok(done.output.trim().parse().ok())
+    }
+
+    /// Removes what the launch of `name` at `now` made, and nothing that was there before.
+    async fn undo(&self, name: &str, site: &Site, now: DateTime<Utc>) {
+        let tell = |what: &str, error: &dyn std::fmt::Display| {
+            tracing::warn!(runner = name, %error, "a failed launch left its {what} to the next sweep");
+        };
+        let filters = labels::filter(&self.config.instance, Some(name));
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let listed = self.call(async |docker| docker.list_containers(Some(options)).await).await;
+        for container in listed.unwrap_or_default() {
+            let ours = container.labels.as_ref().and_then(labels::created) == Some(now);
+            let Some(id) = container.id.filter(|_| ours) else { continue };
+            if let Err(error) = self.remove_container(&id).await {
+                tell("container", &error);
+            }
+        }
+        let ours = |volume: &Volume| labels::created(&volume.labels) == Some(now);
+        if let Err(error) = self.remove_volumes(Some(name), ours).await {
+            tell("volume", &error);
+        }
+        if site.shares_files
+            && let Err(error) = self.delete_directory(name).await
+        {
+            tell("work directory", &error);
+        }
+    }
+
+    /// Ends the process and tells how it ended; a container that is gone has nothing to tell.
+    pub(super) async fn stop(&self, container: &Container) -> Result<Ended> {
+        let gone = || Ended { exit_code: None, log_tail: String::new() };
+        match self.halt(&container.id, GRACE).await {
+            Ok(()) => {}
+            Err(error) if status(&error) == Some(404) => return Ok(gone()),
+            Err(error) => return Err(self.failed(&error)),
+        }
+        let options = None::<InspectContainerOptions>;
+        let inspected =
+            self.call(async |docker| docker.inspect_container(&container.id, options).await).await;
+        let state = match inspected {
+            Ok(inspected) => inspected.state.unwrap_or_default(),
+            Err(error) if status(&error) == Some(404) => return Ok(gone()),
+            Err(error) => return Err(self.failed(&error)),
+        };
+        let never_began = state.status == Some(ContainerStateStatusEnum::CREATED);
+        let mut log_tail = match self.output(&container.id, TAIL_LINES).await {
+            Ok(text) => logs::tail(&text, TAIL_BYTES),
+            Err(error) => format!("(the log could not be read: {error})"),
+        };
+        if state.oom_killed == Some(true) {
+            log_tail.push_str("\n(the kernel ended it: it used more memory than memory_limit)");
+        }
+        Ok(Ended { exit_code: state.exit_code.filter(|_| !never_began), log_tail })
+    }
+
+    async fn halt(&self, id: &str, grace: i32) -> Result<(), EngineError> {
+        let options = StopContainerOptionsBuilder::new().t(grace).build();
+        let limit = CALL + std::time::Duration::from_secs(grace.unsigned_abs().into());
+        within(limit, async { self.docker()?.stop_container(id, Some(options)).await }).await
+    }
+
+    /// Removes all of a runner. Each step is tried whatever became of the one before; what is left
+    /// is found by the next sweep, and told.
+    pub(super) async fn remove(&self, container: &Container) -> Result<()> {
+        let site = self.site().await?;
+        // A process that goes on would write into what is being deleted.
+        unless_missing(self.halt(&container.id, 0).await).map_err(|error| self.failed(&error))?;
+        let directory = match site.shares_files {
+            true => self.delete_directory(&container.name).await,
+            false => Ok(()),
+        };
+        let gone = self.remove_container(&container.id).await;
+        gone.map_err(|error| self.failed(&error))?;
+        self.remove_volumes(Some(&container.name), |_| true).await?;
+        directory
+    }
+
+    /// Success as well when it is gone, or somebody else removes it just now.
+    pub(super) async fn remove_container(&self, id: &str) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let removed = self.call(async |docker| docker.remove_container(id, Some(options)).await);
+        match removed.await {
+            Err(EngineError::DockerResponseServerError { status_code: 409, message })
+                if message.contains("in progress") =>
+            {
+                Ok(())
+            }
+            removed => unless_missing(removed),
+        }
+    }
+
+    /// Removes the volumes of ours (of one runner, if given) that `doomed` picks.
+    async fn remove_volumes(
+        &self,
+        runner: Option<&str>,
+        doomed: impl Fn(&Volume) -> bool,
+    ) -> Result<()> {
+        let filters = labels::filter(&self.config.instance, runner);
+        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
+        let listed = self.call(async |docker| docker.list_volumes(Some(options)).await).await;
+        let listed = listed.map_err(|error| self.failed(&error))?;
+        let mut outcome = Ok(());
+        for volume in listed.volumes.into_iter().flatten().filter(doomed) {
+            let options = Some(RemoveVolumeOptions { force: false });
+            let removed =
+                self.call(async |docker| docker.remove_volume(&volume.name, options).await).await;
+            if let Err(error) = unless_missing(removed) {
+                outcome = Err(Error::internal(
+                    format!("The volume {} could not be removed: {error}.", volume.name),
+                    "It is tried again every minute; `docker volume rm` does it by hand.",
+                ));
+            }
+        }
+        outcome
+    }
+
+    /// Deletes the work directory, through a container where its files are not ours to delete.
+    async fn delete_directory(&self, name: &str) -> Result<()> {
+        let delete = || {
+            let (workspaces, name) = (self.workspaces.clone(), name.to_owned());
+            blocking(move || workspaces.delete(&name))
+        };
+        let left = |error: &dyn std::fmt::Display| {
+            let path = self.workspaces.root().join(name);
+            Error::internal(
+                format!("The work directory {} could not be deleted: {error}.", path.display()),
+                "It is tried again every minute; root can delete it by hand.",
+            )
+        };
+        match delete().await? {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            deleted => return deleted.map_err(|error| left(&error)),
+        }
+        let (root, target) = (self.workspaces.root().to_string_lossy(), format!("/work/{name}"));
+        let done = self
+            .chore(&["rm", "-rf", "--", &target], vec![spec::bind(&root, "/work")])
+            .await
+            .map_err(|error| left(&error))?;
+        if done.code != 0 {
+            return Err(left(&format!("permission denied, and {}", done.output)));
+        }
+        delete().await?.map_err(|error| left(&error))
+    }
+
+    /// Deletes what has no container in `alive` and is too old to be of a launch under way.
+    pub(super) async fn sweep(&self, alive: HashSet<String>) -> Result<()> {
+        let before = Utc::now() - HALF_MADE;
+        let orphan = |volume: &Volume| {
+            let owned = volume.labels.get(&labels::key("name")).is_some_and(|n| alive.contains(n));
+            !owned && labels::created(&volume.labels).is_none_or(|at| at < before)
+        };
+        let mut outcome = self.remove_volumes(None, orphan).await;
+        outcome = outcome.and(self.sweep_helpers().await);
+        if self.site().await?.shares_files {
+            let (workspaces, before) = (self.workspaces.clone(), SystemTime::from(before));
+            for name in blocking(move || workspaces.orphans(&alive, before)).await? {
+                tracing::info!(runner = name, "deleting a work directory that was left behind");
+                outcome = outcome.and(self.delete_directory(&name).await);
+            }
+        }
+        outcome
+    }
+
+    /// Helpers end within minutes; older ones lost the process that would have removed them.
+    async fn sweep_helpers(&self) -> Result<()> {
+        let label = format!("{}={}", labels::key("helper"), self.config.instance);
+        let filters = HashMap::from([("label".to_owned(), vec![label])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let listed = self.call(async |docker| docker.list_containers(Some(options)).await).await;
+        let before = (Utc::now() - TimeDelta::minutes(10)).timestamp();
+        for helper in listed.map_err(|error| self.failed(&error))? {
+            let old = helper.created.is_some_and(|at| at < before);
+            let Some(id) = helper.id.filter(|_| old) else { continue };
+            self.remove_container(&id).await.map_err(|error| self.failed(&error))?;
+        }
+        Ok(())
+    }
+}
+
+/// `work` on a thread that may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Error::internal(format!("Work on files broke off: {error}."), "Please report this.")
+    })
+}

@@ -1,0 +1,4 @@
+//! The two sides of the world: concrete sources, registrars and engines behind the ports.
+
+pub mod docker;
+pub mod memory;
