@@ -400,3 +400,6 @@ fn unconfirmed(runner: &Runner, unknown: bool) -> Error {
 fn gone() -> Error {
     Error::internal("The autoscaler was ended while it was asked.", "Start it again.")
 }
+
+#[cfg(test)]
+mod tests;

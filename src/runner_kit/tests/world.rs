@@ -1,0 +1,326 @@
+//! A small world on tokio's paused clock: a GitHub that keeps jobs and runners, and the engine in
+//! memory, whose runners take one job each.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::adapters::memory::MemoryEngine;
+use crate::config::{RunnerConfig, Sources, StartInput, load};
+use crate::error::{Code, Error, Result};
+use crate::history::History;
+use crate::lifecycle::{Clock, Parts};
+use crate::model::{Demand, Job, JobRef, Labels, Registered, Repo, RepoDemand, RunningJob, Scope};
+use crate::ports::{
+    DemandSource, Deregistered, Launch, NewRunner, Registrar, Registration, RegistrationToken,
+};
+use crate::runner_kit::RunnerKit;
+use crate::views::Mode;
+
+/// How long a runner takes until it is online.
+const BOOT: Duration = Duration::from_secs(3);
+
+pub(super) struct World {
+    pub(super) github: Arc<Github>,
+    pub(super) engine: Arc<MemoryEngine>,
+    pub(super) kit: RunnerKit,
+    pub(super) parts: Parts,
+}
+
+#[derive(Default)]
+pub(super) struct Github {
+    state: Mutex<State>,
+    changed: Notify,
+    pub(super) clock: Option<Clock>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    jobs: BTreeMap<u64, FakeJob>,
+    pub(super) runners: Vec<Registered>,
+    pub(super) down: bool,
+    pub(super) blind: Vec<Repo>,
+    pub(super) refused: Option<Error>,
+    registrations: u64,
+    pub(super) looks: u64,
+}
+
+struct FakeJob {
+    job: Job,
+    takes: Duration,
+    runner: Option<String>,
+    done: bool,
+}
+
+pub(super) fn repo(name: &str) -> Repo {
+    format!("o/{name}").parse().unwrap()
+}
+
+fn clock() -> Clock {
+    let (begin, epoch) = (Instant::now(), DateTime::UNIX_EPOCH + TimeDelta::days(20_000));
+    Arc::new(move || epoch + TimeDelta::from_std(begin.elapsed()).unwrap())
+}
+
+impl World {
+    pub(super) fn new(max_runners: i64) -> Self {
+        Self::with(StartInput { max_runners: Some(max_runners), ..StartInput::default() })
+    }
+
+    pub(super) fn with(input: StartInput) -> Self {
+        let sources =
+            Sources { env: [("HOME", "/nowhere")].into_iter().collect(), ..Sources::default() };
+        let input = StartInput { labels: Some(vec!["self-hosted".into()]), ..input };
+        let config: RunnerConfig = load(&sources, &input).unwrap().config;
+        let clock = clock();
+        let github = Arc::new(Github { clock: Some(clock.clone()), ..Github::default() });
+        let hub = github.clone();
+        let process = move |launch: Launch| hub.clone().be_runner(launch).boxed();
+        let engine = Arc::new(MemoryEngine::new(Arc::new(process), clock.clone()));
+        let history = Arc::new(History::in_memory());
+        let parts = Parts::new(github.clone(), github.clone(), engine.clone(), history, clock);
+        let kit = RunnerKit::from_parts(config, parts.clone(), Mode::InProcess);
+        Self { github, engine, kit, parts }
+    }
+
+    /// Another service object on the same world, as after a restart.
+    pub(super) fn restarted(&self) -> RunnerKit {
+        let Parts { source, registrar, engine, history, clock, .. } = self.parts.clone();
+        let parts = Parts::new(source, registrar, engine, history, clock);
+        RunnerKit::from_parts(self.kit.config().clone(), parts, Mode::InProcess)
+    }
+
+    /// Lets time pass until `done`; fails after two hours of it.
+    pub(super) async fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        for _ in 0..7_200 * 4 {
+            if done(self) {
+                return;
+            }
+            tokio::time::advance(Duration::from_millis(250)).await;
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        }
+        panic!("never came about: {what}");
+    }
+
+    pub(super) async fn pass(&self, seconds: u64) {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        self.until("time passes", |_| Instant::now() >= end).await;
+    }
+
+    pub(super) async fn live(&self) -> usize {
+        self.parts.engine.containers().await.unwrap().iter().filter(|c| !c.ended).count()
+    }
+
+    pub(super) async fn containers(&self) -> usize {
+        self.parts.engine.containers().await.unwrap().len()
+    }
+}
+
+impl Github {
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        (self.clock.as_ref().unwrap())()
+    }
+
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.state.lock().unwrap());
+        self.changed.notify_waiters();
+        result
+    }
+
+    pub(super) fn queue(&self, name: &str, count: u64, takes: u64) {
+        let now = self.now();
+        self.change(|state| {
+            for _ in 0..count {
+                let id = state.jobs.len() as u64 + 1;
+                let job = Job {
+                    id,
+                    run_id: id,
+                    repo: repo(name),
+                    scope: Scope::Repo(repo(name)),
+                    name: "build".into(),
+                    url: String::new(),
+                    labels: Labels::new(["self-hosted"]),
+                    queued_at: now,
+                };
+                let takes = Duration::from_secs(takes);
+                state.jobs.insert(id, FakeJob { job, takes, runner: None, done: false });
+            }
+        });
+    }
+
+    pub(super) fn cancel_queued(&self) {
+        self.change(|state| {
+            state
+                .jobs
+                .values_mut()
+                .filter(|job| job.runner.is_none())
+                .for_each(|job| job.done = true)
+        });
+    }
+
+    pub(super) fn done(&self) -> usize {
+        self.change(|state| state.jobs.values().filter(|job| job.done).count())
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.change(|state| {
+            state.jobs.values().filter(|job| job.runner.is_some() && !job.done).count()
+        })
+    }
+
+    /// Names of runners that ever had a job, once for each job.
+    pub(super) fn workers(&self) -> Vec<String> {
+        self.change(|state| state.jobs.values().filter_map(|job| job.runner.clone()).collect())
+    }
+
+    async fn be_runner(self: Arc<Self>, launch: Launch) -> i64 {
+        let name = launch.runner.name.clone();
+        tokio::time::sleep(BOOT).await;
+        self.change(|state| {
+            if !state.runners.iter().any(|runner| runner.name == name) {
+                state.registrations += 1;
+                let id = state.registrations;
+                state.runners.push(Registered {
+                    id,
+                    name: name.clone(),
+                    online: false,
+                    busy: false,
+                });
+            }
+            state.runner(&name).unwrap().online = true;
+        });
+        let takes = loop {
+            let changed = self.changed.notified();
+            // Not `change`: a runner that finds nothing must not wake itself.
+            let taken = self.state.lock().unwrap().take(&name, &launch.runner.scope);
+            match taken {
+                Some(takes) => break takes,
+                None => changed.await,
+            }
+        };
+        tokio::time::sleep(takes).await;
+        self.change(|state| {
+            let mine = |job: &&mut FakeJob| job.runner.as_deref() == Some(&name);
+            state.jobs.values_mut().find(mine).unwrap().done = true;
+            state.runners.retain(|runner| runner.name != name);
+        });
+        0
+    }
+
+    fn answers(&self) -> Result<()> {
+        let down = self.change(|state| state.down);
+        if down {
+            return Err(Error::new(Code::GithubUnreachable, "GitHub does not answer.", "Wait."));
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn runner(&mut self, name: &str) -> Option<&mut Registered> {
+        self.runners.iter_mut().find(|runner| runner.name == name)
+    }
+
+    fn take(&mut self, name: &str, scope: &Scope) -> Option<Duration> {
+        let fits =
+            |job: &&mut FakeJob| job.runner.is_none() && !job.done && job.job.scope == *scope;
+        let job = self.jobs.values_mut().find(fits)?;
+        job.runner = Some(name.to_owned());
+        let takes = job.takes;
+        self.runner(name)?.busy = true;
+        Some(takes)
+    }
+}
+
+#[async_trait]
+impl DemandSource for Github {
+    async fn demand(&self) -> Result<Demand> {
+        self.answers()?;
+        Ok(self.change(|state| {
+            state.looks += 1;
+            let mut repos = BTreeMap::new();
+            for FakeJob { job, runner, .. } in state.jobs.values().filter(|job| !job.done) {
+                let demand = repos.entry(job.repo.clone()).or_insert_with(|| RepoDemand {
+                    repo: job.repo.clone(),
+                    running: 0,
+                    failed: 0,
+                    pending: 0,
+                    queued: vec![],
+                    in_progress: vec![],
+                });
+                match runner {
+                    None => demand.queued.push(job.clone()),
+                    Some(name) => demand.in_progress.push(RunningJob {
+                        job: JobRef {
+                            id: job.id,
+                            run_id: job.run_id,
+                            name: job.name.clone(),
+                            url: String::new(),
+                        },
+                        runner_name: name.clone(),
+                        started_at: None,
+                    }),
+                }
+            }
+            let unseen = state
+                .blind
+                .iter()
+                .map(|repo| (repo.clone(), Error::internal("unseen", "")))
+                .collect();
+            repos.retain(|repo, _| !state.blind.contains(repo));
+            Demand { repos: repos.into_values().collect(), unseen, rate_limit: None }
+        }))
+    }
+}
+
+#[async_trait]
+impl Registrar for Github {
+    async fn check(&self) -> Result<()> {
+        self.answers()
+    }
+
+    async fn register(&self, runner: &NewRunner) -> Result<Registration> {
+        self.answers()?;
+        self.change(|state| {
+            if let Some(error) = &state.refused {
+                return Err(error.clone());
+            }
+            state.registrations += 1;
+            let id = state.registrations;
+            let name = runner.name.clone();
+            state.runners.push(Registered { id, name, online: false, busy: false });
+            Ok(Registration::Jit { runner_id: id, config: "jit".into() })
+        })
+    }
+
+    async fn token(&self, _: &Scope) -> Result<RegistrationToken> {
+        self.answers()?;
+        Ok(RegistrationToken {
+            token: "token".into(),
+            expires_at: self.now() + TimeDelta::hours(1),
+        })
+    }
+
+    async fn deregister(&self, _: &Scope, id: u64) -> Result<Deregistered> {
+        self.answers()?;
+        Ok(self.change(|state| {
+            if state.runners.iter().any(|runner| runner.id == id && runner.busy) {
+                return Deregistered::Busy;
+            }
+            state.runners.retain(|runner| runner.id != id);
+            Deregistered::Gone
+        }))
+    }
+
+    async fn registered(&self, _: &Scope) -> Result<Vec<Registered>> {
+        self.answers()?;
+        Ok(self.change(|state| state.runners.clone()))
+    }
+}
