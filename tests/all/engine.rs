@@ -4,6 +4,7 @@ mod elsewhere;
 mod events;
 mod failures;
 mod leftovers;
+mod pulls;
 mod unprivileged;
 
 use std::collections::HashMap;
@@ -288,8 +289,9 @@ async fn a_runner_that_runs_out_of_memory_says_so() {
 
 #[tokio::test]
 async fn under_a_read_only_root_the_seeded_home_is_private_and_writable() {
-    let script = r#"cat /actions-runner/seed; touch /actions-runner/.runner /tmp/x /run/x &&
-        touch "$RUNNER_WORKDIR/x" && echo written; touch /etc/x"#;
+    let script = r#"cat /actions-runner/seed; touch /actions-runner/.runner /tmp/x &&
+        touch "$RUNNER_WORKDIR/x" && echo written; grep -c ' /run tmpfs rw' /proc/mounts
+        touch /etc/x"#;
     let world = World::with("read-only", script, |config| {
         config.profile = Profile::Community;
         config.read_only = true;
@@ -298,7 +300,7 @@ async fn under_a_read_only_root_the_seeded_home_is_private_and_writable() {
     let container = world.run().await;
     assert_eq!(world.volumes().await, [format!("{}-home", container.name)]);
     let ended = world.engine.stop(&container).await.unwrap();
-    assert!(ended.log_tail.starts_with("seeded\nwritten"), "{}", ended.log_tail);
+    assert!(ended.log_tail.starts_with("seeded\nwritten\n1\n"), "{}", ended.log_tail);
     assert!(ended.log_tail.contains("Read-only file system"), "{}", ended.log_tail);
     world.engine.remove(&container).await.unwrap();
     world.assert_nothing_is_left().await;

@@ -104,8 +104,9 @@ fn host_config(
         mounts: Some(mounts(config, &launch.runner.name, site, work_dir)),
         readonly_rootfs: Some(config.read_only),
         tmpfs: config.read_only.then(|| {
-            // Jobs run programs from /tmp; Docker's own default would be noexec.
-            let writable = || "rw,exec,nosuid,nodev,mode=1777".to_owned();
+            // Jobs run programs from /tmp; Docker's own default would be noexec. No mode: runc
+            // takes the one that the image's directory has, whatever is asked for.
+            let writable = || "rw,exec,nosuid,nodev".to_owned();
             HashMap::from([("/tmp".to_owned(), writable()), ("/run".to_owned(), writable())])
         }),
         // A driver that can be read back, and a bound on what a chatty job leaves on the disk.
