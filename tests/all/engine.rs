@@ -289,7 +289,7 @@ async fn a_runner_that_runs_out_of_memory_says_so() {
 
 #[tokio::test]
 async fn under_a_read_only_root_the_seeded_home_is_private_and_writable() {
-    let script = r#"cat /actions-runner/seed; touch /actions-runner/.runner /tmp/x &&
+    let script = r#"exec 2>&1; cat /actions-runner/seed; touch /actions-runner/.runner /tmp/x &&
         touch "$RUNNER_WORKDIR/x" && echo written; grep -c ' /run tmpfs rw' /proc/mounts
         touch /etc/x"#;
     let world = World::with("read-only", script, |config| {

@@ -48,7 +48,8 @@ async fn after_a_broken_stream_there_is_a_wake_and_then_events_again() {
     let socket = directory.path().join("docker.sock");
     let ways = way(socket.clone()).await;
     let host = Some(format!("unix://{}", socket.display()));
-    let world = World::at("reconnect", "sleep 60", host, |_| {}).await;
+    let script = "trap exit TERM; while true; do sleep 0.05; done";
+    let world = World::at("reconnect", script, host, |_| {}).await;
     woken(&world).await;
     world.engine.launch(&world.launch("r")).await.unwrap();
     woken(&world).await;

@@ -39,8 +39,9 @@ async fn pull(State(played): State<Arc<Played>>) -> Body {
         Ok::<_, std::io::Error>(Bytes::from(format!("{message}\r\n")))
     });
     let counted = Arc::clone(&played);
+    let succeeds = played.messages.iter().all(|message| message.get("errorDetail").is_none());
     let end = stream::once(async move {
-        counted.pulls.fetch_add(1, Ordering::SeqCst);
+        counted.pulls.fetch_add(usize::from(succeeds), Ordering::SeqCst);
         Ok(Bytes::new())
     });
     Body::from_stream(messages.chain(end))
