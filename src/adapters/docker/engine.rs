@@ -50,6 +50,8 @@ pub(super) struct Inner {
     pub(super) endpoint: Endpoint,
     pub(super) workspaces: Workspaces,
     pub(super) gate: Gate,
+    /// The group of a socket that we can't look at ourselves.
+    pub(super) far_group: tokio::sync::OnceCell<u32>,
     docker: OnceCell<Docker>,
     site: Mutex<Option<Site>>,
     swept: Mutex<Option<Instant>>,
@@ -69,6 +71,7 @@ impl DockerEngine {
             endpoint,
             workspaces,
             gate: Gate::default(),
+            far_group: tokio::sync::OnceCell::new(),
             docker: OnceCell::new(),
             site: Mutex::default(),
             swept: Mutex::default(),

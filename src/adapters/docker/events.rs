@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bollard::models::EventMessage;
-use bollard::query_parameters::EventsOptionsBuilder;
+use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions};
 use chrono::DateTime;
 use futures::StreamExt;
 use tokio::sync::Notify;
@@ -81,7 +81,10 @@ async fn hear(inner: &Inner, wake: &Notify) -> bool {
     let mut stream = docker.events(Some(options.build()));
     while let Some(event) = stream.next().await {
         match event {
-            Ok(event) if is_change(&event) => wake.notify_one(),
+            Ok(event) if is_change(&event) => {
+                settle(inner, event).await;
+                wake.notify_one();
+            }
             Ok(_) => {}
             Err(error) => {
                 tracing::debug!(%error, "the event stream broke");
@@ -90,6 +93,16 @@ async fn hear(inner: &Inner, wake: &Notify) -> bool {
         }
     }
     true
+}
+
+/// Docker tells of an end before its listing shows it, and holds the container's lock in between;
+/// an inspection waits for that lock. Without it the wake would come too early, and be the last.
+async fn settle(inner: &Inner, event: EventMessage) {
+    if let Some(id) = event.actor.and_then(|actor| actor.id) {
+        let options = None::<InspectContainerOptions>;
+        // Only the wait counts: the container may be gone by now.
+        let _ = inner.call(async |docker| docker.inspect_container(&id, options).await).await;
+    }
 }
 
 /// Whether a container started or ended. Podman says `died` and `remove` where Docker says `die`

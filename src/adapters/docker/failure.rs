@@ -110,6 +110,9 @@ fn sentence(text: &str) -> String {
 }
 
 fn io_kind(error: &EngineError) -> Option<io::ErrorKind> {
+    if let EngineError::IOError { err } = error {
+        return Some(err.kind());
+    }
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<io::Error>() {

@@ -39,11 +39,12 @@ impl Inner {
     /// Creates and starts a runner; on failure nothing is left.
     pub(super) async fn launch(&self, launch: &Launch) -> Result<String> {
         let (name, now) = (launch.runner.name.as_str(), Utc::now());
+        spec::check(&self.config, launch)?;
         let work_dir = self.workspaces.path(name)?;
         let image = self.image(&|_| {}).await?;
         let site = self.site().await?;
         let gid = self.socket_group(&site).await?;
-        let body = spec::container(&self.config, launch, &site, gid, &work_dir, now)?;
+        let body = spec::container(&self.config, launch, &site, gid, &work_dir, now);
         if site.shares_files {
             let own = image.config.and_then(|config| config.user).unwrap_or_default();
             let owner = match spec::user(&self.config).unwrap_or(&own) {
@@ -128,12 +129,20 @@ impl Inner {
         if site.shares_files && !site.maps_ids {
             return Ok(group(&site.socket));
         }
-        let mount = spec::bind(&site.socket.to_string_lossy(), DEFAULT_SOCKET);
-        let done = self
-            .chore(&["stat", "-c", "%g", DEFAULT_SOCKET], vec![mount])
-            .await
-            .map_err(|error| not_started(&self.endpoint, &self.config.runner_image, &error))?;
-        Ok(done.output.trim().parse().ok())
+        let ask = async || {
+            let mount = spec::bind(&site.socket.to_string_lossy(), DEFAULT_SOCKET);
+            let done = self
+                .chore(&["stat", "-c", "%g", DEFAULT_SOCKET], vec![mount])
+                .await
+                .map_err(|error| not_started(&self.endpoint, &self.config.runner_image, &error))?;
+            done.output.trim().parse().map_err(|_| {
+                container_failed(
+                    &format!("the group of the engine's socket is unknown: {}", done.output),
+                    "Set docker_access to none, or use a runner image that has stat.",
+                )
+            })
+        };
+        self.far_group.get_or_try_init(ask).await.map(|gid| Some(*gid))
     }
 
     /// Removes what the launch of `name` at `now` made, and nothing that was there before.
@@ -200,7 +209,9 @@ impl Inner {
     pub(super) async fn remove(&self, container: &Container) -> Result<()> {
         let site = self.site().await?;
         // A process that goes on would write into what is being deleted.
-        unless_missing(self.halt(&container.id, 0).await).map_err(|error| self.failed(&error))?;
+        if let Err(error) = unless_missing(self.halt(&container.id, 0).await) {
+            tracing::debug!(%error, runner = container.name, "not stopped before its removal");
+        }
         let directory = match site.shares_files {
             true => self.delete_directory(&container.name).await,
             false => Ok(()),

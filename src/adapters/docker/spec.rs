@@ -50,6 +50,26 @@ pub(super) fn home_volume(config: &RunnerConfig, name: &str) -> Option<(String, 
     Some((format!("{name}-home"), home))
 }
 
+/// What no container can be made of, told before an image is pulled for it.
+pub(super) fn check(config: &RunnerConfig, launch: &Launch) -> Result<()> {
+    if config.network_mode == "none" {
+        return Err(Error::invalid(
+            "network_mode",
+            "without a network a runner cannot reach GitHub",
+            "Use host, bridge or the name of a network that reaches GitHub.",
+        ));
+    }
+    if config.profile == Profile::Official && matches!(launch.registration, Registration::Token(_))
+    {
+        return Err(Error::invalid(
+            "registration",
+            "the official actions-runner image cannot register itself with a token",
+            "Set registration to jit or auto.",
+        ));
+    }
+    Ok(())
+}
+
 /// The container of `launch`. `socket_gid` is the group of the engine's socket, where jobs get it.
 pub(super) fn container(
     config: &RunnerConfig,
@@ -58,18 +78,18 @@ pub(super) fn container(
     socket_gid: Option<u32>,
     work_dir: &Path,
     now: DateTime<Utc>,
-) -> Result<ContainerCreateBody> {
-    let (entrypoint, cmd) = command(config, launch)?;
-    Ok(ContainerCreateBody {
+) -> ContainerCreateBody {
+    let (entrypoint, cmd) = command(config, launch);
+    ContainerCreateBody {
         image: Some(config.runner_image.clone()),
         user: user(config).map(str::to_owned),
         entrypoint,
         cmd,
         env: Some(environment(config, launch, work_dir)),
         labels: Some(labels::of(launch, &config.instance, now)),
-        host_config: Some(host_config(config, launch, site, socket_gid, work_dir)?),
+        host_config: Some(host_config(config, launch, site, socket_gid, work_dir)),
         ..ContainerCreateBody::default()
-    })
+    }
 }
 
 fn host_config(
@@ -78,21 +98,11 @@ fn host_config(
     site: &Site,
     socket_gid: Option<u32>,
     work_dir: &Path,
-) -> Result<HostConfig> {
-    let network = match config.network_mode.as_str() {
-        "none" => {
-            return Err(Error::invalid(
-                "network_mode",
-                "without a network a runner cannot reach GitHub",
-                "Use host, bridge or the name of a network that reaches GitHub.",
-            ));
-        }
-        network => network.to_owned(),
-    };
+) -> HostConfig {
     let socket = config.docker_access == DockerAccess::Socket;
     let limits = Limits::of(config, site);
-    Ok(HostConfig {
-        network_mode: Some(network),
+    HostConfig {
+        network_mode: Some(config.network_mode.clone()),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(vec!["NET_ADMIN".to_owned(), "NET_RAW".to_owned()]),
@@ -104,8 +114,9 @@ fn host_config(
         mounts: Some(mounts(config, &launch.runner.name, site, work_dir)),
         readonly_rootfs: Some(config.read_only),
         tmpfs: config.read_only.then(|| {
-            // Jobs run programs from /tmp; Docker's own default would be noexec.
-            let writable = || "rw,exec,nosuid,nodev,mode=1777".to_owned();
+            // Jobs run programs from /tmp; Docker's own default would be noexec. No mode: runc
+            // takes the one that the image's directory has, whatever is asked for.
+            let writable = || "rw,exec,nosuid,nodev".to_owned();
             HashMap::from([("/tmp".to_owned(), writable()), ("/run".to_owned(), writable())])
         }),
         // A driver that can be read back, and a bound on what a chatty job leaves on the disk.
@@ -114,7 +125,7 @@ fn host_config(
             config: Some(HashMap::from([("max-size".to_owned(), "10m".to_owned())])),
         }),
         ..HostConfig::default()
-    })
+    }
 }
 
 fn mounts(config: &RunnerConfig, name: &str, site: &Site, work_dir: &Path) -> Vec<Mount> {
@@ -155,24 +166,17 @@ pub(super) fn volume(name: &str, target: &str) -> Mount {
 type Command = Option<Vec<String>>;
 
 /// Entry point and command, where they are not the image's own.
-fn command(config: &RunnerConfig, launch: &Launch) -> Result<(Command, Command)> {
+fn command(config: &RunnerConfig, launch: &Launch) -> (Command, Command) {
     let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
-    Ok(match (config.profile, &launch.registration) {
+    match (config.profile, &launch.registration) {
         // Its entry point registers with a token and nothing else, so the listener starts directly.
         (Profile::Community, Registration::Jit { .. }) => {
             (words(&["/usr/bin/dumb-init"]), words(&["/actions-runner/bin/Runner.Listener", "run"]))
         }
         // It has no entry point, and a shell for a command.
-        (Profile::Official, Registration::Jit { .. }) => (None, words(&["/home/runner/run.sh"])),
-        (Profile::Official, Registration::Token(_)) => {
-            return Err(Error::invalid(
-                "registration",
-                "the official actions-runner image cannot register itself with a token",
-                "Set registration to jit or auto.",
-            ));
-        }
+        (Profile::Official, _) => (None, words(&["/home/runner/run.sh"])),
         (Profile::Community, Registration::Token(_)) | (Profile::Unknown, _) => (None, None),
-    })
+    }
 }
 
 fn environment(config: &RunnerConfig, launch: &Launch, work_dir: &Path) -> Vec<String> {

@@ -80,7 +80,7 @@ fn site() -> Site {
 }
 
 fn made(config: &RunnerConfig, launch: &Launch) -> ContainerCreateBody {
-    container(config, launch, &site(), Some(500), Path::new("/tmp/_work/runner-1"), now()).unwrap()
+    container(config, launch, &site(), Some(500), Path::new("/tmp/_work/runner-1"), now())
 }
 
 fn host(config: &RunnerConfig) -> HostConfig {
@@ -209,7 +209,8 @@ fn a_jit_configuration_is_all_that_its_runner_gets() {
 #[test]
 fn the_official_image_is_not_started_with_a_token_that_it_cannot_use() {
     let config = RunnerConfig { profile: Profile::Official, ..config() };
-    let error = command(&config, &launch()).unwrap_err();
+    check(&config, &jit()).unwrap();
+    let error = check(&config, &launch()).unwrap_err();
     assert_eq!(error.code, Code::InvalidArgument);
     assert!(error.message.contains("`registration`"), "{error}");
 }
@@ -275,8 +276,7 @@ fn under_a_read_only_root_the_runners_home_tmp_and_run_are_writable() {
 #[test]
 fn a_runner_without_a_network_is_refused() {
     let config = RunnerConfig { network_mode: "none".to_owned(), ..config() };
-    let work = Path::new("/w/runner-1");
-    let error = container(&config, &launch(), &site(), None, work, now()).unwrap_err();
+    let error = check(&config, &launch()).unwrap_err();
     assert_eq!(error.code, Code::InvalidArgument);
     assert!(error.message.contains("`network_mode`"), "{error}");
 }

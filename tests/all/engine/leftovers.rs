@@ -1,0 +1,73 @@
+//! What a crash leaves is found and deleted; what is somebody else's is not.
+
+use std::os::unix::fs::symlink;
+use std::time::SystemTime;
+
+use bollard::models::VolumeCreateRequest;
+
+use super::*;
+
+fn age(path: &std::path::Path) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(600)).unwrap();
+}
+
+async fn volume(world: &World, name: &str, created: &str) -> String {
+    let labels = [
+        ("managed", "true"),
+        ("instance", &world.instance),
+        ("name", &world.name(name)),
+        ("created", created),
+    ];
+    let labels =
+        labels.map(|(key, value)| (format!("io.ipfs-accelerate.runner.{key}"), value.to_owned()));
+    let name = format!("{}-home", world.name(name));
+    let request = VolumeCreateRequest {
+        name: Some(name.clone()),
+        labels: Some(labels.into()),
+        ..VolumeCreateRequest::default()
+    };
+    world.docker.create_volume(request).await.unwrap();
+    name
+}
+
+#[tokio::test]
+async fn orphaned_volumes_and_work_directories_are_swept_and_fresh_or_living_ones_are_not() {
+    let world = World::new("sweep", "touch $RUNNER_WORKDIR/file; sleep 60").await;
+    world.engine.launch(&world.launch("lost")).await.unwrap();
+    let lost = world.only().await;
+    let remove = bollard::query_parameters::RemoveContainerOptionsBuilder::new().force(true);
+    world.docker.remove_container(&lost.id, Some(remove.build())).await.unwrap();
+    world.engine.launch(&world.launch("alive")).await.unwrap();
+    let old = "2020-01-01T00:00:00Z";
+    volume(&world, "lost", old).await;
+    let kept = volume(&world, "alive", old).await;
+    let fresh = volume(&world, "fresh", &chrono::Utc::now().to_rfc3339()).await;
+    let marker = |name| world.work.join(format!(".{}@{}", world.instance, world.name(name)));
+    age(&marker("alive"));
+
+    // The lost directory may still be of a launch under way.
+    world.engine.sweep().await.unwrap();
+    assert!(world.work.join(world.name("lost")).exists());
+
+    age(&marker("lost"));
+    world.engine.sweep().await.unwrap();
+    assert!(!world.work.join(world.name("lost")).exists() && !marker("lost").exists());
+    assert!(world.work.join(world.name("alive")).exists());
+    let mut volumes = world.volumes().await;
+    volumes.sort();
+    assert_eq!(volumes, [kept, fresh]);
+}
+
+#[tokio::test]
+async fn removing_a_runner_follows_no_link_out_of_its_directory() {
+    let world = World::new("link", "sleep 60").await;
+    let precious = tempfile::tempdir().unwrap();
+    fs::write(precious.path().join("file"), "x").unwrap();
+    world.engine.launch(&world.launch("r")).await.unwrap();
+    let container = world.only().await;
+    symlink(precious.path(), world.work.join(&container.name).join("link")).unwrap();
+    world.engine.remove(&container).await.unwrap();
+    world.assert_nothing_is_left().await;
+    assert!(precious.path().join("file").exists());
+}

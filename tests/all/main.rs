@@ -1,0 +1,7 @@
+//! The one binary of integration tests: linked once, run in parallel.
+
+// Clippy takes only the functions marked as tests for tests, not what they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod engine;
+mod support;

@@ -1,0 +1,98 @@
+//! Worlds for tests: what several of them need.
+
+pub(crate) mod image;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
+    RemoveVolumeOptions,
+};
+use runner_kit::config::{
+    DockerAccess, EngineKind, Profile, PullPolicy, RegistrationKind, RunnerConfig, RunnerEnv,
+    ScopeKind,
+};
+use runner_kit::model::Labels;
+
+/// The engine for assertions, past the code under test.
+pub(crate) fn docker() -> Docker {
+    Docker::connect_with_local_defaults()
+        .expect("these tests need a Docker engine: start one (`systemctl start docker`)")
+}
+
+/// A configuration of `instance` whose runners are tiny and do what `script` says.
+pub(crate) fn config(instance: &str, work_dir: PathBuf, script: &str) -> RunnerConfig {
+    RunnerConfig {
+        owner: None,
+        poll_interval: Duration::from_secs(1),
+        since_days: 1,
+        max_runners: 4,
+        max_per_repo: None,
+        filter_by_arch: true,
+        enable_p2p: false,
+        repos: Vec::new(),
+        exclude_repos: Vec::new(),
+        labels: Labels::new(["self-hosted", "linux"]),
+        scope: ScopeKind::Repo,
+        runner_group: None,
+        registration: RegistrationKind::Token,
+        min_idle: 0,
+        idle_timeout: Duration::from_secs(300),
+        job_timeout: None,
+        runner_image: image::TAG.to_owned(),
+        profile: Profile::Unknown,
+        pull: PullPolicy::Never,
+        runner_work_dir: work_dir,
+        runner_user: Some("1001:121".to_owned()),
+        docker_access: DockerAccess::None,
+        read_only: false,
+        network_mode: "host".to_owned(),
+        memory_limit: 64 << 20,
+        cpu_limit: 1.0,
+        pids_limit: 64,
+        instance: instance.to_owned(),
+        engine: EngineKind::Docker,
+        token_file: None,
+        state_dir: "/nonexistent".into(),
+        api_url: "https://api.github.com".to_owned(),
+        server_url: "https://github.com".to_owned(),
+        runner_env: RunnerEnv(vec![("TEST_SCRIPT".to_owned(), script.to_owned())]),
+    }
+}
+
+/// Removes all that carries the label of `instance`, whatever became of the test.
+pub(crate) struct CleanUp(pub(crate) String);
+
+impl Drop for CleanUp {
+    fn drop(&mut self) {
+        let instance = self.0.clone();
+        // A test's own runtime can't block here.
+        let cleaned = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(clean_up(&instance));
+        });
+        let _ = cleaned.join();
+    }
+}
+
+async fn clean_up(instance: &str) {
+    let docker = docker();
+    for label in ["instance", "helper"] {
+        let label = format!("io.ipfs-accelerate.runner.{label}={instance}");
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        for container in docker.list_containers(Some(options)).await.unwrap_or_default() {
+            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+            let id = container.id.unwrap_or_default();
+            let _ = docker.remove_container(&id, Some(options)).await;
+        }
+        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
+        let Ok(volumes) = docker.list_volumes(Some(options)).await else { continue };
+        for volume in volumes.volumes.unwrap_or_default() {
+            let _ = docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await;
+        }
+    }
+}
