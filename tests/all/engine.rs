@@ -20,6 +20,7 @@ use runner_kit::adapters::docker::DockerEngine;
 use runner_kit::config::{DockerAccess, Profile, RunnerConfig};
 use runner_kit::model::{Container, Labels, Origin, Repo, Scope};
 use runner_kit::ports::{Engine, Launch, NewRunner, Registration};
+use tokio::net::UnixListener;
 
 use super::support::image::runner_image;
 use super::support::{CleanUp, config, docker};
@@ -137,6 +138,21 @@ impl World {
         let files: Vec<_> = files.unwrap_or_default();
         assert!(files.is_empty(), "{files:?}");
     }
+}
+
+/// An engine that is played by `app`.
+fn played_engine(app: axum::Router, change: impl FnOnce(&mut RunnerConfig)) -> DockerEngine {
+    let directory = tempfile::tempdir().unwrap();
+    let host = format!("unix://{}/docker.sock", directory.path().display());
+    let listener = UnixListener::bind(directory.path().join("docker.sock")).unwrap();
+    tokio::spawn(async move {
+        let _directory = directory;
+        axum::serve(listener, app).await.unwrap();
+    });
+    let mut config = config("played", "/nonexistent".into(), "true");
+    change(&mut config);
+    let env = |name: &str| (name == "DOCKER_HOST").then(|| host.clone());
+    DockerEngine::connect(&config, env).unwrap()
 }
 
 fn mounted(container: &ContainerInspectResponse, target: &str) -> Option<String> {

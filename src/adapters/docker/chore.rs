@@ -1,12 +1,14 @@
 //! A command run once as root in a container of the runner image, for what this process may not do
 //! itself: delete files of the runner's user, open a volume, look at a socket of another host.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use bollard::errors::Error as EngineError;
 use bollard::models::{ContainerCreateBody, HostConfig, Mount};
 use bollard::query_parameters::{CreateContainerOptions, WaitContainerOptions};
+use chrono::{SecondsFormat, Utc};
 use futures::StreamExt;
-use std::collections::HashMap;
-use std::time::Duration;
 
 use super::engine::Inner;
 use super::failure::within;
@@ -35,7 +37,10 @@ impl Inner {
             user: Some("0:0".to_owned()),
             entrypoint: words.next().map(|program| vec![program]),
             cmd: Some(words.collect()),
-            labels: Some(HashMap::from([(labels::key("helper"), self.config.instance.clone())])),
+            labels: Some(HashMap::from([
+                (labels::key("helper"), self.config.instance.clone()),
+                (labels::key("created"), Utc::now().to_rfc3339_opts(SecondsFormat::Nanos, true)),
+            ])),
             host_config: Some(HostConfig {
                 network_mode: Some("none".to_owned()),
                 security_opt: Some(vec!["no-new-privileges".to_owned()]),

@@ -9,13 +9,17 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bollard::models::EventMessage;
 use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions};
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use futures::StreamExt;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::engine::Inner;
 use super::labels;
+
+/// How far back a new stream begins: an end that was told just before it may not have been in the
+/// listing that the first wake led to (see [`settle`]). Events that are heard twice cost a look.
+const OVERLAP: TimeDelta = TimeDelta::seconds(30);
 
 /// A background task that listens, ending with this value.
 #[derive(Debug)]
@@ -61,8 +65,8 @@ async fn listen(inner: Arc<Inner>, wake: Arc<Notify>) {
 
 /// Listens until the stream breaks; whether there was one.
 async fn hear(inner: &Inner, wake: &Notify) -> bool {
-    // The engine's own clock bounds the gap between this call and the stream's beginning.
-    let since = match inner.call(async |docker| docker.info().await).await {
+    // The engine's own clock: ours may differ.
+    let now = match inner.call(async |docker| docker.info().await).await {
         Ok(info) => info.system_time.and_then(|time| DateTime::parse_from_rfc3339(&time).ok()),
         Err(error) => {
             tracing::debug!(%error, "no event stream");
@@ -73,7 +77,7 @@ async fn hear(inner: &Inner, wake: &Notify) -> bool {
     let mut filters = labels::filter(&inner.config.instance, None);
     filters.insert("type".to_owned(), vec!["container".to_owned()]);
     let mut options = EventsOptionsBuilder::new().filters(&filters);
-    if let Some(time) = since {
+    if let Some(time) = now.and_then(|now| now.checked_sub_signed(OVERLAP)) {
         let stamp = format!("{}.{:09}", time.timestamp(), time.timestamp_subsec_nanos());
         options = options.since(&stamp);
     }

@@ -314,9 +314,10 @@ impl Inner {
         let filters = HashMap::from([("label".to_owned(), vec![label])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let listed = self.call(async |docker| docker.list_containers(Some(options)).await).await;
-        let before = (Utc::now() - TimeDelta::minutes(10)).timestamp();
+        let before = Utc::now() - TimeDelta::minutes(10);
         for helper in listed.map_err(|error| self.failed(&error))? {
-            let old = helper.created.is_some_and(|at| at < before);
+            let created = helper.labels.as_ref().and_then(labels::created);
+            let old = created.is_none_or(|at| at < before);
             let Some(id) = helper.id.filter(|_| old) else { continue };
             self.remove_container(&id).await.map_err(|error| self.failed(&error))?;
         }

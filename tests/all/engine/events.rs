@@ -2,7 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::net::{UnixListener, UnixStream};
+use axum::extract::{Query, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::*;
@@ -59,4 +64,24 @@ async fn after_a_broken_stream_there_is_a_wake_and_then_events_again() {
     woken(&world).await;
     world.engine.stop(&world.only().await).await.unwrap();
     woken(&world).await;
+}
+
+/// Docker tells of an end before its listing shows it, so the listing after the first wake may be
+/// too old already.
+#[tokio::test]
+async fn a_stream_begins_well_before_the_first_wake_by_the_engines_own_clock() {
+    let (sender, mut asked) = mpsc::unbounded_channel();
+    let events = async |State(asked): State<mpsc::UnboundedSender<_>>,
+                        Query(query): Query<HashMap<String, String>>| {
+        let _ = asked.send(query);
+    };
+    let info = async || Json::<Value>(json!({"SystemTime": "2001-09-09T01:46:40.5Z"}));
+    let app =
+        Router::new().route("/info", get(info)).route("/events", get(events)).with_state(sender);
+    let engine = played_engine(app, |_| {});
+    tokio::time::timeout(PATIENCE, engine.changed()).await.expect("a wake");
+    let query = tokio::time::timeout(PATIENCE, asked.recv()).await.unwrap().unwrap();
+    assert_eq!(query.get("since").map(String::as_str), Some("999999970.500000000"));
+    let filters = query.get("filters").cloned().unwrap_or_default();
+    assert!(filters.contains("runner.instance=played") && !filters.contains("event"), "{filters}");
 }

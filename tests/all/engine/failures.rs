@@ -2,7 +2,6 @@
 
 use runner_kit::config::{Profile, PullPolicy};
 use runner_kit::error::{Code, Error};
-use tokio::net::UnixListener;
 
 use super::*;
 

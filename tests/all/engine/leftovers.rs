@@ -3,9 +3,11 @@
 use std::os::unix::fs::symlink;
 use std::time::SystemTime;
 
-use bollard::models::VolumeCreateRequest;
+use bollard::models::{ContainerCreateBody, VolumeCreateRequest};
+use bollard::query_parameters::{CreateContainerOptions, RemoveContainerOptionsBuilder};
 
 use super::*;
+use crate::support::image::TAG;
 
 fn age(path: &std::path::Path) {
     let file = fs::File::options().write(true).open(path).unwrap();
@@ -36,7 +38,7 @@ async fn orphaned_volumes_and_work_directories_are_swept_and_fresh_or_living_one
     let world = World::new("sweep", "touch $RUNNER_WORKDIR/file; sleep 60").await;
     world.engine.launch(&world.launch("lost")).await.unwrap();
     let lost = world.only().await;
-    let remove = bollard::query_parameters::RemoveContainerOptionsBuilder::new().force(true);
+    let remove = RemoveContainerOptionsBuilder::new().force(true);
     world.docker.remove_container(&lost.id, Some(remove.build())).await.unwrap();
     world.engine.launch(&world.launch("alive")).await.unwrap();
     let old = "2020-01-01T00:00:00Z";
@@ -70,4 +72,29 @@ async fn removing_a_runner_follows_no_link_out_of_its_directory() {
     world.engine.remove(&container).await.unwrap();
     world.assert_nothing_is_left().await;
     assert!(precious.path().join("file").exists());
+}
+
+#[tokio::test]
+async fn a_helper_whose_service_died_is_swept_and_one_at_work_is_not() {
+    let world = World::new("helper", "true").await;
+    let mut helpers = Vec::new();
+    for created in ["2020-01-01T00:00:00Z".to_owned(), chrono::Utc::now().to_rfc3339()] {
+        let labels = [("helper", world.instance.clone()), ("created", created)];
+        let labels = labels.map(|(key, value)| (format!("io.ipfs-accelerate.runner.{key}"), value));
+        let body = ContainerCreateBody {
+            image: Some(TAG.to_owned()),
+            labels: Some(labels.into()),
+            ..ContainerCreateBody::default()
+        };
+        let made = world.docker.create_container(None::<CreateContainerOptions>, body).await;
+        helpers.push(made.unwrap().id);
+    }
+    assert_eq!(world.engine.containers().await.unwrap(), [], "a helper is no runner");
+    world.engine.sweep().await.unwrap();
+    let mut left = Vec::new();
+    for id in &helpers {
+        let options = None::<InspectContainerOptions>;
+        left.push(world.docker.inspect_container(id, options).await.is_ok());
+    }
+    assert_eq!(left, [false, true]);
 }

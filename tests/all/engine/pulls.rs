@@ -14,7 +14,6 @@ use futures::{FutureExt, StreamExt, stream};
 use runner_kit::config::PullPolicy;
 use runner_kit::error::Code;
 use serde_json::{Value, json};
-use tokio::net::UnixListener;
 
 use super::*;
 
@@ -49,23 +48,14 @@ async fn pull(State(played): State<Arc<Played>>) -> Body {
 
 async fn play(messages: Vec<Value>, policy: PullPolicy) -> (DockerEngine, Arc<Played>) {
     let played = Arc::new(Played { messages, ..Played::default() });
-    let directory = tempfile::tempdir().unwrap();
-    let socket = directory.path().join("docker.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
     let app = Router::new()
         .route("/images/{name}/json", get(inspect))
         .route("/images/create", post(pull))
         .with_state(Arc::clone(&played));
-    tokio::spawn(async move {
-        let _directory = directory;
-        axum::serve(listener, app).await.unwrap();
+    let engine = played_engine(app, |config| {
+        (config.runner_image, config.pull) = ("tiny".to_owned(), policy);
     });
-    let mut config = config("played", "/nonexistent".into(), "true");
-    (config.runner_image, config.pull) = ("tiny".to_owned(), policy);
-    let host = format!("unix://{}", socket.display());
-    let engine =
-        DockerEngine::connect(&config, |name| (name == "DOCKER_HOST").then(|| host.clone()));
-    (engine.unwrap(), played)
+    (engine, played)
 }
 
 fn downloading(current: u32) -> Value {
