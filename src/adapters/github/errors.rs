@@ -1,0 +1,145 @@
+//! From GitHub's answers to errors that say what is missing.
+
+use http::{HeaderMap, Method, StatusCode};
+
+use super::limits::header;
+use crate::error::{Code, Error};
+use crate::model::clean_text;
+
+/// The error that the answer `status` to `method path` means.
+pub(super) fn refused(
+    method: &Method,
+    path: &str,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Error {
+    let said = said(body);
+    let id = header(headers, "x-github-request-id")
+        .map(|id| format!(" (request {id})"))
+        .unwrap_or_default();
+    let subject = subject(path);
+    // GitHub answers 404 where a credential must not even know that something exists.
+    let registration = path.contains("/actions/runners");
+    match status {
+        StatusCode::UNAUTHORIZED => Error::new(
+            Code::NotAuthenticated,
+            format!(
+                "Not authenticated with GitHub CLI or token: GitHub refused the credential{id}."
+            ),
+            "Renew the token (GITHUB_TOKEN, GH_TOKEN or token_file), or run `gh auth login`.",
+        ),
+        StatusCode::FORBIDDEN | StatusCode::NOT_FOUND if registration && method == Method::POST => {
+            Error::new(
+                Code::TokenDenied,
+                format!("Failed to generate runner token for {subject}: {said}{id}."),
+                right(path, headers),
+            )
+        }
+        StatusCode::FORBIDDEN => Error::new(
+            Code::TokenDenied,
+            format!("The credential may not read {subject}: {said}{id}."),
+            right(path, headers),
+        ),
+        StatusCode::NOT_FOUND => Error::new(
+            Code::NotFound,
+            format!("GitHub knows no {subject}, or does not show it to this credential{id}."),
+            "Check the spelling and what the credential can see.",
+        ),
+        StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Error::new(
+            Code::ContainerFailed,
+            format!("GitHub refused the request for {subject}: {said}{id}."),
+            "It is tried again with another name; see the runners' page of the repository.",
+        ),
+        status => Error::new(
+            Code::GithubUnreachable,
+            format!("GitHub answered {status} for {subject}{id}."),
+            "Nothing has to be done if it passes; see githubstatus.com.",
+        ),
+    }
+}
+
+/// No answer, or none that can be read.
+pub(super) fn unreachable(path: &str, reason: &str) -> Error {
+    Error::new(
+        Code::GithubUnreachable,
+        format!("GitHub did not answer for {}: {}.", subject(path), clean_text(reason, 200)),
+        "Check the network, GITHUB_API_URL and githubstatus.com.",
+    )
+}
+
+/// What a path is about, for people: a repository, an organisation, or the account.
+fn subject(path: &str) -> String {
+    let path = path.split('?').next().unwrap_or(path);
+    let mut parts = path.trim_start_matches('/').split('/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("repos"), Some(owner), Some(name)) => format!("repository {owner}/{name}"),
+        (Some("orgs"), Some(org), _) => format!("organisation {org}"),
+        (Some("users"), Some(user), _) => format!("account {user}"),
+        _ => "account of this credential".to_owned(),
+    }
+}
+
+/// The right that is missing: as GitHub says, else as its documentation does.
+fn right(path: &str, headers: &HeaderMap) -> String {
+    let accepted = header(headers, "x-accepted-github-permissions").filter(|text| !text.is_empty());
+    let needed = match accepted {
+        Some(accepted) => clean_text(accepted, 120),
+        None if path.contains("/actions/runners") && path.starts_with("/orgs/") => {
+            "organization_self_hosted_runners=write (classic token: admin:org)".to_owned()
+        }
+        None if path.contains("/actions/runners") => {
+            "administration=write (classic token: repo)".to_owned()
+        }
+        None if path.contains("/actions/") => "actions=read (classic token: repo)".to_owned(),
+        None => "metadata=read".to_owned(),
+    };
+    format!("Give the credential the permission {needed} for it, or exclude it with exclude_repos.")
+}
+
+fn said(body: &[u8]) -> String {
+    let message = serde_json::from_slice::<serde_json::Value>(body).ok().and_then(|json| {
+        json.get("message").and_then(|message| message.as_str()).map(str::to_owned)
+    });
+    let message = message.unwrap_or_else(|| "no reason given".to_owned());
+    clean_text(message.trim_end_matches('.'), 160)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(method: Method, path: &str, status: u16, accepted: Option<&str>) -> Error {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-github-request-id", "ABCD:1".parse().unwrap());
+        if let Some(accepted) = accepted {
+            headers.insert("x-accepted-github-permissions", accepted.parse().unwrap());
+        }
+        let body = br#"{"message":"Resource not accessible by personal access token"}"#;
+        refused(&method, path, StatusCode::from_u16(status).unwrap(), &headers, body)
+    }
+
+    #[test]
+    fn a_missing_right_is_named_with_the_repository_and_the_request() {
+        let denied = error(Method::GET, "/repos/o/r/actions/runs?x=1", 403, Some("actions=read"));
+        assert_eq!(denied.code, Code::TokenDenied);
+        assert!(denied.message.contains("repository o/r") && denied.message.contains("ABCD:1"));
+        assert!(denied.remedy.contains("actions=read"));
+    }
+
+    #[test]
+    fn a_token_that_github_hides_is_a_missing_right_with_the_guides_phrase() {
+        let denied = error(Method::POST, "/orgs/o/actions/runners/registration-token", 404, None);
+        assert_eq!(denied.code, Code::TokenDenied);
+        assert!(denied.message.starts_with("Failed to generate runner token for organisation o"));
+        assert!(denied.remedy.contains("admin:org"));
+    }
+
+    #[test]
+    fn other_answers_have_the_code_that_a_caller_can_act_upon() {
+        let code = |status| error(Method::GET, "/orgs/o/repos", status, None).code;
+        assert_eq!(code(401), Code::NotAuthenticated);
+        assert_eq!(code(404), Code::NotFound);
+        assert_eq!(code(502), Code::GithubUnreachable);
+    }
+}

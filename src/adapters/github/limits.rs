@@ -1,0 +1,220 @@
+//! GitHub's limits, as its answers tell them, and the waits that they ask for.
+//!
+//! Source: docs.github.com, "Rate limits for the REST API": after a 403 or 429 obey `retry-after`;
+//! else, with nothing remaining, wait for the reset; else at least a minute, then longer.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{HeaderMap, StatusCode};
+
+use crate::error::{Code, Error, Result};
+use crate::model::RateLimit;
+
+/// The first wait after a secondary limit that names none.
+const SECONDARY_WAIT: TimeDelta = TimeDelta::seconds(60);
+/// The longest such wait.
+const LONGEST_WAIT: TimeDelta = TimeDelta::seconds(3_600);
+/// The length of the window of the primary limit.
+const WINDOW: TimeDelta = TimeDelta::seconds(3_600);
+
+/// What is known of the limits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Limits {
+    primary: Option<Primary>,
+    /// Nothing is sent before.
+    until: Option<DateTime<Utc>>,
+    /// Secondary limits in a row.
+    strikes: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Primary {
+    limit: u32,
+    remaining: u32,
+    reset_at: DateTime<Utc>,
+}
+
+impl Limits {
+    /// Whether a request may be sent now.
+    pub(super) fn check(&self, now: DateTime<Utc>) -> Result<()> {
+        match self.until.filter(|until| *until > now) {
+            Some(until) => Err(limited(until, now)),
+            None => Ok(()),
+        }
+    }
+
+    /// Learns from an answer; an error when it was a limit and not a lack of rights.
+    pub(super) fn learn(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        // Other resources, such as search, have budgets of their own.
+        if header(headers, "x-ratelimit-resource").is_none_or(|resource| resource == "core") {
+            self.primary = primary(headers).or(self.primary);
+        }
+        let refused = matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
+        if !refused {
+            self.strikes = 0;
+            return Ok(());
+        }
+        let asked = header(headers, "retry-after").and_then(|text| text.parse().ok());
+        let exhausted = primary(headers).filter(|primary| primary.remaining == 0);
+        let until = if let Some(seconds) = asked {
+            now + TimeDelta::seconds(seconds)
+        } else if let Some(primary) = exhausted {
+            primary.reset_at
+        } else if status == StatusCode::TOO_MANY_REQUESTS || speaks_of_a_limit(body) {
+            let doubled = SECONDARY_WAIT * 2_i32.pow(self.strikes.min(6));
+            self.strikes += 1;
+            now + doubled.min(LONGEST_WAIT)
+        } else {
+            return Ok(());
+        };
+        let until = until.max(now + TimeDelta::seconds(1));
+        self.until = self.until.max(Some(until));
+        Err(limited(until, now))
+    }
+
+    /// The hourly budget, when an answer has told it.
+    pub(super) fn budget(&self, now: DateTime<Utc>) -> Option<RateLimit> {
+        let Primary { limit, remaining, reset_at } = self.primary?;
+        Some(RateLimit {
+            limit,
+            remaining,
+            reset_at,
+            forecast: forecast(limit, remaining, reset_at, now),
+        })
+    }
+}
+
+fn limited(until: DateTime<Utc>, now: DateTime<Utc>) -> Error {
+    let wait = (until - now).to_std().unwrap_or(Duration::from_secs(1));
+    Error::new(
+        Code::RateLimited,
+        format!("GitHub asks to wait until {}.", until.format("%H:%M:%SZ")),
+        "Nothing has to be done; a longer poll_interval or a GitHub App with a larger budget avoids it.",
+    )
+    .retry_after(wait)
+}
+
+fn speaks_of_a_limit(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+    text.contains("rate limit") || text.contains("abuse")
+}
+
+fn primary(headers: &HeaderMap) -> Option<Primary> {
+    let number = |name| header(headers, name)?.parse::<u32>().ok();
+    let reset = header(headers, "x-ratelimit-reset")?.parse().ok()?;
+    Some(Primary {
+        limit: number("x-ratelimit-limit")?,
+        remaining: number("x-ratelimit-remaining")?,
+        reset_at: DateTime::from_timestamp(reset, 0)?,
+    })
+}
+
+pub(super) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// One sentence: whether the budget lasts until it is renewed, if requests go on at their rate.
+fn forecast(limit: u32, remaining: u32, reset_at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let left = (reset_at - now).max(TimeDelta::zero());
+    let passed = (WINDOW - left).max(TimeDelta::seconds(60));
+    let used = f64::from(limit.saturating_sub(remaining));
+    let rate = used / passed.as_seconds_f64();
+    let needed = rate * left.as_seconds_f64();
+    let renewal = reset_at.format("%H:%M");
+    if needed <= f64::from(remaining) {
+        let unused = f64::from(remaining) - needed;
+        return format!(
+            "Lasts: about {unused:.0} of {limit} requests will be left at {renewal} UTC."
+        );
+    }
+    let end = now + TimeDelta::seconds((f64::from(remaining) / rate) as i64);
+    format!("Used up at about {} UTC at this rate, renewed at {renewal} UTC.", end.format("%H:%M"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            ((*name).parse::<http::HeaderName>().unwrap(), value.parse().unwrap())
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    fn wait(
+        limits: &mut Limits,
+        status: u16,
+        pairs: &[(&'static str, &'static str)],
+        body: &str,
+    ) -> Option<u64> {
+        let status = StatusCode::from_u16(status).unwrap();
+        limits
+            .learn(status, &headers(pairs), body.as_bytes(), at(0))
+            .err()
+            .and_then(|error| error.retry_after)
+    }
+
+    #[test]
+    fn retry_after_is_obeyed_and_nothing_is_sent_before() {
+        let mut limits = Limits::default();
+        assert_eq!(wait(&mut limits, 429, &[("retry-after", "30")], ""), Some(30));
+        assert_eq!(limits.check(at(29)).unwrap_err().code, Code::RateLimited);
+        assert!(limits.check(at(30)).is_ok());
+    }
+
+    #[test]
+    fn an_exhausted_budget_waits_for_its_reset() {
+        let exhausted = [
+            ("x-ratelimit-limit", "60"),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", "900"),
+        ];
+        assert_eq!(wait(&mut Limits::default(), 403, &exhausted, ""), Some(900));
+    }
+
+    #[test]
+    fn a_secondary_limit_that_names_no_time_waits_a_minute_and_then_longer() {
+        let mut limits = Limits::default();
+        let body = "You have exceeded a secondary rate limit.";
+        assert_eq!(wait(&mut limits, 403, &[], body), Some(60));
+        assert_eq!(wait(&mut limits, 403, &[], body), Some(120));
+        assert_eq!(wait(&mut limits, 200, &[], ""), None);
+        assert_eq!(wait(&mut limits, 403, &[], body), Some(60));
+    }
+
+    #[test]
+    fn a_lack_of_rights_is_no_limit() {
+        let body = "Resource not accessible by personal access token";
+        let left = [
+            ("x-ratelimit-limit", "60"),
+            ("x-ratelimit-remaining", "5"),
+            ("x-ratelimit-reset", "900"),
+        ];
+        assert_eq!(wait(&mut Limits::default(), 403, &left, body), None);
+    }
+
+    #[test]
+    fn the_forecast_says_whether_the_budget_lasts() {
+        // Half an hour gone, half an hour to go.
+        assert_eq!(
+            forecast(5_000, 4_000, at(1_800), at(0)),
+            "Lasts: about 3000 of 5000 requests will be left at 00:30 UTC."
+        );
+        assert_eq!(
+            forecast(5_000, 1_000, at(1_800), at(0)),
+            "Used up at about 00:07 UTC at this rate, renewed at 00:30 UTC."
+        );
+    }
+}

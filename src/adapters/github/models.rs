@@ -1,0 +1,101 @@
+//! What we read of GitHub's answers. Lenient: unknown words and nulls lose nothing else.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Account {
+    pub(crate) login: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+}
+
+impl Account {
+    pub(crate) fn is_org(&self) -> bool {
+        self.kind.as_deref() == Some("Organization")
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Repository {
+    pub(crate) full_name: String,
+    pub(crate) owner: Account,
+    #[serde(default)]
+    pub(crate) archived: Option<bool>,
+    #[serde(default)]
+    pub(crate) disabled: Option<bool>,
+    pub(crate) pushed_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Runs {
+    pub(crate) workflow_runs: Vec<Run>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) id: u64,
+    pub(crate) status: Option<String>,
+    pub(crate) created_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Jobs {
+    pub(crate) jobs: Vec<Job>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) id: u64,
+    pub(crate) run_id: u64,
+    pub(crate) status: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) html_url: Option<String>,
+    #[serde(default)]
+    pub(crate) labels: Vec<String>,
+    pub(crate) runner_name: Option<String>,
+    pub(crate) created_at: Option<DateTime<Utc>>,
+    pub(crate) started_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Runners {
+    pub(crate) runners: Vec<Runner>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Runner {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) status: Option<String>,
+    #[serde(default)]
+    pub(crate) busy: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Token {
+    pub(crate) token: secrecy::SecretString,
+    pub(crate) expires_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct JitConfig {
+    pub(crate) runner: JitRunner,
+    pub(crate) encoded_jit_config: secrecy::SecretString,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct JitRunner {
+    pub(crate) id: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Groups {
+    pub(crate) runner_groups: Vec<Group>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Group {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+}

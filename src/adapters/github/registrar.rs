@@ -1,0 +1,168 @@
+//! Runners' registrations: tokens, just-in-time configurations, listing, removal.
+//!
+//! Endpoints and statuses from docs.github.com, "REST API endpoints for self-hosted runners".
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{TimeDelta, Utc};
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use super::client::{GithubClient, is_missing};
+use super::models::{Account, Groups, JitConfig, Runners, Token};
+use crate::config::{RegistrationKind, RunnerConfig};
+use crate::error::{Code, Error, Result};
+use crate::model::{Registered, Scope, not_found};
+use crate::ports::{Deregistered, NewRunner, Registrar, Registration, RegistrationToken};
+
+/// A token is renewed this long before it expires: the runner has yet to start.
+const MARGIN: TimeDelta = TimeDelta::minutes(5);
+/// The group that every organisation has, and the only one of a repository.
+const DEFAULT_GROUP: u64 = 1;
+
+/// Registers runners with GitHub.
+pub struct GithubRegistrar {
+    client: Arc<GithubClient>,
+    owner: Option<String>,
+    kind: RegistrationKind,
+    group: Option<String>,
+    work_dir: PathBuf,
+    tokens: Mutex<HashMap<Scope, Arc<Slot>>>,
+    group_id: OnceCell<u64>,
+}
+
+/// The token of one scope; whoever comes while it is fetched waits for it.
+type Slot = tokio::sync::Mutex<Option<RegistrationToken>>;
+
+impl GithubRegistrar {
+    /// A registrar that registers as `config` says.
+    pub fn new(client: Arc<GithubClient>, config: &RunnerConfig) -> Self {
+        Self {
+            client,
+            owner: config.owner.clone(),
+            kind: config.registration,
+            group: config.runner_group.clone(),
+            work_dir: config.runner_work_dir.clone(),
+            tokens: Mutex::default(),
+            group_id: OnceCell::new(),
+        }
+    }
+
+    async fn jit(&self, runner: &NewRunner) -> Result<Registration> {
+        let labels: Vec<&str> = runner.labels.iter().collect();
+        let body = json!({
+            "name": runner.name,
+            "runner_group_id": self.group_id(&runner.scope).await?,
+            "labels": labels,
+            // The directory that is the same in the container and on the host.
+            "work_folder": self.work_dir.join(&runner.name),
+        });
+        let path = format!("{}/generate-jitconfig", runners(&runner.scope));
+        let made: JitConfig = self.client.post(&path, &body).await?;
+        Ok(Registration::Jit { runner_id: made.runner.id, config: made.encoded_jit_config })
+    }
+
+    async fn group_id(&self, scope: &Scope) -> Result<u64> {
+        let (Scope::Org(org), Some(name)) = (scope, &self.group) else { return Ok(DEFAULT_GROUP) };
+        let find = || async {
+            let pages: Vec<Groups> =
+                self.client.get_all(&format!("/orgs/{org}/actions/runner-groups")).await?;
+            let groups = pages.into_iter().flat_map(|page| page.runner_groups);
+            let found = groups.into_iter().find(|group| group.name.eq_ignore_ascii_case(name));
+            let missing = || {
+                not_found(
+                    format!("The runner group {name} of {org}"),
+                    "Create it, or change runner_group.",
+                )
+            };
+            found.map(|group| group.id).ok_or_else(missing)
+        };
+        self.group_id.get_or_try_init(find).await.copied()
+    }
+}
+
+#[async_trait]
+impl Registrar for GithubRegistrar {
+    async fn check(&self) -> Result<()> {
+        let Some(owner) = &self.owner else {
+            // Costs nothing, and tells whether the credential is taken.
+            return self.client.get::<Value>("/rate_limit").await.map(drop);
+        };
+        match self.client.get::<Account>(&format!("/users/{owner}")).await {
+            Err(error) if is_missing(&error) => {
+                let remedy = "Check the spelling of owner, and that the credential may see it.";
+                Err(not_found(format!("The user or organisation {owner}"), remedy))
+            }
+            other => other.map(drop),
+        }
+    }
+
+    async fn register(&self, runner: &NewRunner) -> Result<Registration> {
+        match self.kind {
+            RegistrationKind::Jit => self.jit(runner).await,
+            RegistrationKind::Token => {
+                self.token(&runner.scope).await.map(|token| Registration::Token(token.token))
+            }
+        }
+    }
+
+    async fn token(&self, scope: &Scope) -> Result<RegistrationToken> {
+        let slot = {
+            let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            tokens.entry(scope.clone()).or_default().clone()
+        };
+        // Held while asking, so that a burst of launches asks once.
+        let mut slot = slot.lock().await;
+        if let Some(token) = slot.as_ref().filter(|token| token.expires_at - Utc::now() > MARGIN) {
+            return Ok(token.clone());
+        }
+        let path = format!("{}/registration-token", runners(scope));
+        let Token { token, expires_at } =
+            self.client.post(&path, &json!({})).await.map_err(as_token_failure)?;
+        let token = RegistrationToken { token, expires_at };
+        *slot = Some(token.clone());
+        Ok(token)
+    }
+
+    async fn deregister(&self, scope: &Scope, id: u64) -> Result<Deregistered> {
+        let expected =
+            [StatusCode::NO_CONTENT, StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY];
+        let status = self.client.delete(&format!("{}/{id}", runners(scope)), &expected).await?;
+        let busy = status == StatusCode::UNPROCESSABLE_ENTITY;
+        Ok(if busy { Deregistered::Busy } else { Deregistered::Gone })
+    }
+
+    async fn registered(&self, scope: &Scope) -> Result<Vec<Registered>> {
+        let pages: Vec<Runners> = self.client.get_all(&runners(scope)).await?;
+        let all = pages.into_iter().flat_map(|page| page.runners);
+        Ok(all
+            .map(|runner| Registered {
+                id: runner.id,
+                name: runner.name,
+                online: runner.status.as_deref() == Some("online"),
+                busy: runner.busy.unwrap_or_default(),
+            })
+            .collect())
+    }
+}
+
+fn runners(scope: &Scope) -> String {
+    match scope {
+        Scope::Repo(repo) => format!("/repos/{repo}/actions/runners"),
+        Scope::Org(org) => format!("/orgs/{org}/actions/runners"),
+    }
+}
+
+/// The guide's phrase for what goes wrong here, unless another one says more.
+fn as_token_failure(error: Error) -> Error {
+    const PHRASE: &str = "Failed to generate runner token";
+    match error.code {
+        Code::NotAuthenticated | Code::RateLimited => error,
+        _ if error.message.starts_with(PHRASE) => error,
+        _ => Error { message: format!("{PHRASE}: {}", error.message), ..error },
+    }
+}

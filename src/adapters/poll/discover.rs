@@ -1,0 +1,140 @@
+//! Which repositories are watched.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use crate::adapters::github::GithubClient;
+use crate::adapters::github::models::{Account, Repository};
+use crate::config::RunnerConfig;
+use crate::error::{Error, Result};
+use crate::model::Repo;
+
+/// A repository that is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) repo: Repo,
+    pub(super) pushed_at: Option<DateTime<Utc>>,
+    /// Whether an organisation owns it.
+    pub(super) in_org: bool,
+}
+
+pub(super) struct Discovery {
+    client: Arc<GithubClient>,
+    owner: Option<String>,
+    filter: Filter,
+}
+
+struct Filter {
+    include: Option<GlobSet>,
+    exclude: GlobSet,
+    /// Repositories that are named one by one.
+    named: Vec<Repo>,
+}
+
+impl Discovery {
+    pub(super) fn new(client: Arc<GithubClient>, config: &RunnerConfig) -> Result<Self> {
+        let filter = Filter::new(&config.repos, &config.exclude_repos)?;
+        Ok(Self { client, owner: config.owner.clone(), filter })
+    }
+
+    /// The repositories, each once.
+    pub(super) async fn list(&self) -> Result<Vec<Found>> {
+        let listed = match &self.owner {
+            Some(owner) => self.of_owner(owner).await?,
+            None => self.client.get_all("/user/repos?sort=pushed&direction=desc").await?,
+        };
+        let mut found: Vec<Found> = listed
+            .into_iter()
+            .flatten()
+            .filter_map(|repository| self.filter.admit(repository))
+            .collect();
+        let seen: BTreeSet<Repo> = found.iter().map(|found| found.repo.clone()).collect();
+        for repo in self.filter.named.iter().filter(|repo| !seen.contains(repo)) {
+            if self.owner.as_ref().is_none_or(|owner| owner.eq_ignore_ascii_case(repo.owner())) {
+                let repository: Repository = self.client.get(&format!("/repos/{repo}")).await?;
+                found.extend(self.filter.admit(repository));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn of_owner(&self, owner: &str) -> Result<Vec<Vec<Repository>>> {
+        let account: Account = self.client.get(&format!("/users/{owner}")).await?;
+        let order = "sort=pushed&direction=desc";
+        if account.is_org() {
+            return self.client.get_all(&format!("/orgs/{owner}/repos?type=all&{order}")).await;
+        }
+        // An App's token is nobody's: then only what is public is listed.
+        let me = self.client.get::<Account>("/user").await.ok();
+        if me.is_some_and(|me| me.login.eq_ignore_ascii_case(owner)) {
+            return self.client.get_all(&format!("/user/repos?affiliation=owner&{order}")).await;
+        }
+        self.client.get_all(&format!("/users/{owner}/repos?type=owner&{order}")).await
+    }
+}
+
+impl Filter {
+    fn new(include: &[String], exclude: &[String]) -> Result<Self> {
+        let named = include.iter().filter_map(|glob| glob.parse().ok()).collect();
+        let include = if include.is_empty() { None } else { Some(globs("repos", include)?) };
+        Ok(Self { include, exclude: globs("exclude_repos", exclude)?, named })
+    }
+
+    fn admit(&self, repository: Repository) -> Option<Found> {
+        let repo: Repo = repository.full_name.parse().ok()?;
+        let name = repo.as_str();
+        let wanted = self.include.as_ref().is_none_or(|include| include.is_match(name));
+        let alive =
+            !repository.archived.unwrap_or_default() && !repository.disabled.unwrap_or_default();
+        let admitted = alive && wanted && !self.exclude.is_match(name);
+        let in_org = repository.owner.is_org();
+        admitted.then_some(Found { repo, pushed_at: repository.pushed_at, in_org })
+    }
+}
+
+fn globs(option: &str, patterns: &[String]) -> Result<GlobSet> {
+    let failed =
+        |error: globset::Error| Error::invalid(option, error, "Give globs such as octo-org/web-*.");
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = GlobBuilder::new(pattern).case_insensitive(true).literal_separator(true).build();
+        set.add(glob.map_err(failed)?);
+    }
+    set.build().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admitted(include: &[&str], exclude: &[&str], name: &str) -> bool {
+        let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let filter = Filter::new(&owned(include), &owned(exclude)).unwrap();
+        filter.admit(repository(name, false)).is_some()
+    }
+
+    fn repository(name: &str, archived: bool) -> Repository {
+        let owner = Account { login: "o".into(), kind: Some("Organization".into()) };
+        let (full_name, archived) = (name.to_owned(), Some(archived));
+        Repository { full_name, owner, archived, disabled: None, pushed_at: None }
+    }
+
+    #[test]
+    fn globs_choose_repositories_without_regard_to_case_and_exclusion_wins() {
+        assert!(admitted(&[], &[], "o/web"));
+        assert!(admitted(&["O/web-*"], &[], "o/Web-1"));
+        assert!(!admitted(&["o/web-*"], &[], "o/api"));
+        assert!(!admitted(&["o/*"], &["o/*-archive"], "o/old-archive"));
+        assert!(!admitted(&["*"], &[], "o/web"), "a star stays within one part of the name");
+    }
+
+    #[test]
+    fn archived_repositories_are_left_out() {
+        let filter = Filter::new(&[], &[]).unwrap();
+        assert!(filter.admit(repository("o/web", true)).is_none());
+        assert!(filter.admit(repository("o/web", false)).is_some_and(|found| found.in_org));
+    }
+}

@@ -1,0 +1,148 @@
+//! One look at one repository: its runs, and the jobs of those that are not finished.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::try_join_all;
+
+use crate::adapters::github::GithubClient;
+use crate::adapters::github::models::{Job as SeenJob, Jobs, Run, Runs};
+use crate::config::{RunnerConfig, ScopeKind};
+use crate::error::Result;
+use crate::model::{Job, JobRef, Labels, Repo, RepoDemand, RunningJob, Scope, clean_text};
+
+/// Names of jobs are cut to this length.
+const NAME: usize = 100;
+
+pub(super) struct Looker {
+    client: Arc<GithubClient>,
+    scope: ScopeKind,
+    since_days: u32,
+    server_url: String,
+}
+
+impl Looker {
+    pub(super) fn new(client: Arc<GithubClient>, config: &RunnerConfig) -> Self {
+        let (scope, since_days, server_url) =
+            (config.scope, config.since_days, config.server_url.clone());
+        Self { client, scope, since_days, server_url }
+    }
+
+    /// What `repo` asks for. Failed runs are counted only when `failures` says so; otherwise they
+    /// are as many as `before`.
+    pub(super) async fn look(
+        &self,
+        repo: &Repo,
+        in_org: bool,
+        before: u32,
+        failures: bool,
+        now: DateTime<Utc>,
+    ) -> Result<RepoDemand> {
+        let runs = format!("/repos/{repo}/actions/runs?exclude_pull_requests=true");
+        let list = |status: &'static str| {
+            let path = format!("{runs}&status={status}");
+            async move { self.client.get_all::<Runs>(&path).await }
+        };
+        // Runs in progress too: `needs` and matrices leave queued jobs in them.
+        let pages = try_join_all([list("queued"), list("in_progress")]).await?;
+        // A run that begins between the two listings is in both.
+        let runs: BTreeMap<u64, Run> = pages
+            .into_iter()
+            .flatten()
+            .flat_map(|page| page.workflow_runs)
+            .map(|run| (run.id, run))
+            .collect();
+        let jobs = try_join_all(runs.keys().map(|run| {
+            let path = format!("/repos/{repo}/actions/runs/{run}/jobs?filter=latest");
+            async move { self.client.get_all::<Jobs>(&path).await }
+        }))
+        .await?;
+        let jobs = jobs.into_iter().flatten().flat_map(|page| page.jobs).collect();
+        let mut seen = self.sort_out(repo, in_org, &runs, jobs, now);
+        seen.failed = if failures { self.failed(repo, now).await? } else { before };
+        Ok(seen)
+    }
+
+    async fn failed(&self, repo: &Repo, now: DateTime<Utc>) -> Result<u32> {
+        let since = (now - TimeDelta::days(self.since_days.into())).date_naive();
+        let path = format!(
+            "/repos/{repo}/actions/runs?exclude_pull_requests=true&status=failure&created=%3E%3D{since}"
+        );
+        let pages: Vec<Runs> = self.client.get_all(&path).await?;
+        let count: usize = pages.iter().map(|page| page.workflow_runs.len()).sum();
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    fn sort_out(
+        &self,
+        repo: &Repo,
+        in_org: bool,
+        runs: &BTreeMap<u64, Run>,
+        jobs: Vec<SeenJob>,
+        now: DateTime<Utc>,
+    ) -> RepoDemand {
+        let scope = match self.scope {
+            ScopeKind::Org if in_org => Scope::org(repo.owner()),
+            // An account that is no organisation has runners of its repositories only.
+            _ => Scope::Repo(repo.clone()),
+        };
+        let (mut queued, mut in_progress) = (Vec::new(), Vec::new());
+        for seen in jobs {
+            match (seen.status.as_deref(), &seen.runner_name) {
+                (Some("queued"), _) => {
+                    let since = seen.created_at.or(seen.started_at);
+                    let since = since.or(runs.get(&seen.run_id).and_then(|run| run.created_at));
+                    queued.push(Job {
+                        id: seen.id,
+                        run_id: seen.run_id,
+                        repo: repo.clone(),
+                        scope: scope.clone(),
+                        name: name(&seen),
+                        url: self.url(&seen),
+                        labels: Labels::new(&seen.labels),
+                        queued_at: since.unwrap_or(now),
+                    });
+                }
+                (Some("in_progress"), Some(runner)) if !runner.is_empty() => {
+                    in_progress.push(RunningJob {
+                        job: JobRef {
+                            id: seen.id,
+                            run_id: seen.run_id,
+                            name: name(&seen),
+                            url: self.url(&seen),
+                        },
+                        runner_name: runner.clone(),
+                        started_at: seen.started_at,
+                    })
+                }
+                _ => {}
+            }
+        }
+        let waits = |run: &&Run| {
+            run.status.as_deref() != Some("in_progress")
+                || queued.iter().any(|job| job.run_id == run.id)
+        };
+        let pending = runs.values().filter(waits).count();
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        RepoDemand {
+            repo: repo.clone(),
+            running: count(runs.len() - pending),
+            failed: 0,
+            pending: count(pending),
+            queued,
+            in_progress,
+        }
+    }
+
+    /// The job's page, if it is GitHub's own.
+    fn url(&self, job: &SeenJob) -> String {
+        let url = job.html_url.as_deref().unwrap_or_default();
+        let own = url.strip_prefix(&self.server_url).is_some_and(|rest| rest.starts_with('/'));
+        if own { clean_text(url, 300) } else { String::new() }
+    }
+}
+
+fn name(job: &SeenJob) -> String {
+    clean_text(job.name.as_deref().unwrap_or_default(), NAME)
+}

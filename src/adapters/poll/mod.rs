@@ -1,0 +1,143 @@
+//! Demand by polling: which repositories there are, and what each of them asks for.
+//!
+//! What is busy is looked at every time, what was pushed lately once in a poll interval, the rest
+//! in a slow sweep: schedules, dispatches and re-runs don't push. What was seen is kept, so that
+//! the demand is a level. Unchanged answers are "not modified" and cost nothing.
+
+mod discover;
+mod look;
+mod schedule;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::StreamExt;
+use tokio::sync::Mutex;
+
+use self::discover::Discovery;
+use self::look::Looker;
+use self::schedule::{Schedule, State};
+use crate::adapters::github::GithubClient;
+use crate::config::RunnerConfig;
+use crate::error::Result;
+use crate::model::{Demand, Repo};
+use crate::ports::DemandSource;
+
+/// Repositories that are looked at side by side; the client bounds the requests.
+const LOOKS: usize = 16;
+/// A list of repositories is used for at most this long.
+const LISTING: TimeDelta = TimeDelta::seconds(60);
+
+/// Asks GitHub for the demand.
+pub struct Poller {
+    client: Arc<GithubClient>,
+    discovery: Discovery,
+    looker: Looker,
+    schedule: Schedule,
+    /// Held for the length of a look: two at once would only pay twice.
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    listed_at: Option<DateTime<Utc>>,
+    repos: BTreeMap<Repo, State>,
+}
+
+impl Poller {
+    /// A poller that watches what `config` says.
+    pub fn new(client: Arc<GithubClient>, config: &RunnerConfig) -> Result<Self> {
+        Ok(Self {
+            discovery: Discovery::new(client.clone(), config)?,
+            looker: Looker::new(client.clone(), config),
+            schedule: Schedule::new(config.poll_interval, config.since_days),
+            client,
+            known: Mutex::default(),
+        })
+    }
+
+    async fn refresh_list(&self, known: &mut Known, now: DateTime<Utc>) -> Result<()> {
+        let patience = self.schedule.poll_interval.min(LISTING);
+        if known.listed_at.is_some_and(|listed| now - listed < patience) {
+            return Ok(());
+        }
+        let mut before = std::mem::take(&mut known.repos);
+        match self.discovery.list().await {
+            Ok(found) => {
+                for found in found {
+                    let mut state = before.remove(&found.repo).unwrap_or_default();
+                    state.pushed_at = found.pushed_at;
+                    state.in_org = found.in_org;
+                    known.repos.insert(found.repo, state);
+                }
+                known.listed_at = Some(now);
+                Ok(())
+            }
+            Err(error) => {
+                known.repos = before;
+                Err(error)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl DemandSource for Poller {
+    async fn demand(&self) -> Result<Demand> {
+        let mut known = self.known.lock().await;
+        let now = Utc::now();
+        self.refresh_list(&mut known, now).await?;
+        let due = self.schedule.due(&known.repos, now);
+        let looks = due.into_iter().filter_map(|repo| {
+            let state = known.repos.get(&repo)?;
+            let (in_org, failures) = (state.in_org, self.schedule.failures_due(state, now));
+            let before = state
+                .last
+                .as_ref()
+                .and_then(|last| last.as_ref().ok())
+                .map_or(0, |last| last.failed);
+            Some(async move {
+                let seen = self.looker.look(&repo, in_org, before, failures, now).await;
+                (repo, seen, failures)
+            })
+        });
+        let looked: Vec<_> = futures::stream::iter(looks.collect::<Vec<_>>())
+            .buffer_unordered(LOOKS)
+            .collect()
+            .await;
+        for (repo, seen, failures) in looked {
+            if let Some(state) = known.repos.get_mut(&repo) {
+                state.looked_at = Some(now);
+                if failures && seen.is_ok() {
+                    state.failures_at = Some(now);
+                }
+                state.last = Some(seen);
+            }
+        }
+        let mut demand =
+            Demand { repos: Vec::new(), unseen: BTreeMap::new(), rate_limit: self.client.budget() };
+        for (repo, state) in &known.repos {
+            match &state.last {
+                Some(Ok(seen)) => demand.repos.push(seen.clone()),
+                Some(Err(error)) => drop(demand.unseen.insert(repo.clone(), error.clone())),
+                // Its turn in the sweep comes; until then nothing is known of it.
+                None => {}
+            }
+        }
+        everything_failed(&demand)?;
+        Ok(demand)
+    }
+}
+
+/// Where nothing at all could be seen, that is the answer: not a list of repositories without jobs.
+fn everything_failed(demand: &Demand) -> Result<()> {
+    match demand.unseen.values().next() {
+        Some(error) if demand.repos.is_empty() => Err(error.clone()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
