@@ -1,6 +1,9 @@
 //! Worlds for tests: what several of them need.
 
 pub(crate) mod image;
+pub(crate) mod program;
+pub(crate) mod simulated;
+pub(crate) mod world;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -61,6 +64,23 @@ pub(crate) fn config(instance: &str, work_dir: PathBuf, script: &str) -> RunnerC
         server_url: "https://github.com".to_owned(),
         runner_env: RunnerEnv(vec![("TEST_SCRIPT".to_owned(), script.to_owned())]),
     }
+}
+
+/// What there is of `instance`: its containers, helpers included, and its volumes.
+pub(crate) async fn remains(instance: &str) -> Vec<String> {
+    let docker = docker();
+    let mut names = Vec::new();
+    for label in ["instance", "helper"] {
+        let label = format!("io.ipfs-accelerate.runner.{label}={instance}");
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let containers = docker.list_containers(Some(options)).await.expect("containers");
+        names.extend(containers.into_iter().flat_map(|container| container.names).flatten());
+        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
+        let volumes = docker.list_volumes(Some(options)).await.expect("volumes");
+        names.extend(volumes.volumes.unwrap_or_default().into_iter().map(|volume| volume.name));
+    }
+    names
 }
 
 /// Removes all that carries the label of `instance`, whatever became of the test.

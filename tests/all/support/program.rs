@@ -1,6 +1,6 @@
 //! The program as its users have it: a process with an environment of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
@@ -58,9 +58,6 @@ impl Home {
         self.directory.path()
     }
 
-    pub(crate) fn log(&self, instance: &str) -> PathBuf {
-        self.path().join("state/ipfs-accelerate").join(format!("{instance}.log"))
-    }
 
     /// The program with the words of `line`, not started yet.
     pub(crate) fn command(&self, line: &str) -> Command {

@@ -10,7 +10,6 @@ use std::time::Duration;
 use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures::StreamExt;
-use runner_kit::interfaces::demo::image;
 use runner_kit::simulator::{JobSpec, Options, RepoSpec, RunSpec, Simulator, TOKEN};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -31,9 +30,7 @@ pub(crate) struct World {
 /// The image of the simulated runner, made once.
 pub(crate) async fn runner_image() -> &'static str {
     static MADE: OnceCell<String> = OnceCell::const_new();
-    let make = || async {
-        image::make(&super::docker(), Path::new(EXECUTABLE)).await.expect("the runner image is made")
-    };
+    let make = || async { super::simulated::make(Path::new(EXECUTABLE)).await };
     MADE.get_or_init(make).await
 }
 
@@ -77,7 +74,9 @@ impl World {
             self.github.add_repo(RepoSpec::new(format!("octo-org/{name}")));
         }
         let queue = |name: &str, run: RunSpec| {
-            self.github.queue_run(&format!("octo-org/{name}"), run).expect("the repository is there");
+            self.github
+                .queue_run(&format!("octo-org/{name}"), run)
+                .expect("the repository is there");
         };
         queue("a", RunSpec::new("matrix").matrix("test", 12, short));
         for name in ["b", "c", "d", "e"] {
@@ -117,11 +116,12 @@ impl World {
 
     /// What is left of this instance on this host and on GitHub.
     pub(crate) async fn leftovers(&self) -> Vec<String> {
-        let mut left = super::containers(&self.instance).await;
-        left.extend(super::volumes(&self.instance).await);
+        let mut left = super::remains(&self.instance).await;
         let directories = std::fs::read_dir(self.work_dir()).into_iter().flatten().flatten();
         left.extend(directories.map(|entry| entry.path().display().to_string()));
-        left.extend(self.github.runners().into_iter().map(|runner| format!("GitHub: {}", runner.name)));
+        left.extend(
+            self.github.runners().into_iter().map(|runner| format!("GitHub: {}", runner.name)),
+        );
         left
     }
 
@@ -132,7 +132,8 @@ impl World {
 
     /// The names of runners that did a job, once for each job.
     pub(crate) fn workers(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.github.jobs().into_iter().filter_map(|job| job.runner_name).collect();
+        let mut names: Vec<_> =
+            self.github.jobs().into_iter().filter_map(|job| job.runner_name).collect();
         names.sort();
         names
     }
@@ -141,7 +142,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.counting.abort();
-        super::sweep(&self.instance);
+        drop(super::CleanUp(self.instance.clone()));
     }
 }
 
