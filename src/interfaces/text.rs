@@ -13,7 +13,7 @@ pub fn render(
     a.message.clone()
 }
 pub fn render_error(e: &Error) -> String {
-    e.to_string()
+    format!("error: {}\n  → {} [{}]\n", e.message, e.remedy, e.code.as_str())
 }
 pub fn configuration(_: &[Row], _: Option<u16>) -> String {
     String::new()

@@ -4,5 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod autoscaling;
+mod bad_days;
 mod engine;
+mod faces;
 mod support;

@@ -15,7 +15,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::serve::ListenerExt;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -115,13 +115,22 @@ fn router(
         StreamableHttpService::new(move || Ok(server.clone()), Arc::new(sessions), config.clone())
     };
     let (operate, look) = (service(server.clone()), service(server.looking_only()));
-    let mcp = Router::new().fallback(move |request: Request| {
-        let role = request.extensions().get::<Role>().copied();
-        let service = if role == Some(Role::Operate) { operate.clone() } else { look.clone() };
-        async move { service.handle(request).await.map(axum::body::Body::new) }
-    });
+    // Who has no role never gets here; if that were ever wrong, nothing is answered.
+    let mcp = move |request: Request| {
+        let service = match request.extensions().get::<Role>() {
+            Some(Role::Operate) => Some(operate.clone()),
+            Some(Role::Look) => Some(look.clone()),
+            None => None,
+        };
+        async move {
+            match service {
+                Some(service) => service.handle(request).await.map(axum::body::Body::new),
+                None => StatusCode::UNAUTHORIZED.into_response(),
+            }
+        }
+    };
     Router::new()
-        .nest("/mcp", mcp)
+        .route("/mcp", any(mcp))
         .route("/metrics", get(metrics::scrape))
         .route_layer(middleware::from_fn_with_state(Arc::new(tokens), authorize))
         .route("/healthz", get(|| async { "ok\n" }))

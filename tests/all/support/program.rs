@@ -58,7 +58,6 @@ impl Home {
         self.directory.path()
     }
 
-
     /// The program with the words of `line`, not started yet.
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(EXECUTABLE);
