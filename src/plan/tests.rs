@@ -167,8 +167,31 @@ impl World {
 }
 
 fn launched(actions: &[Action]) -> Vec<&Order> {
-    let order = |action| match action {
-        &Action::Launch(ref order) => Some(order),
+    let mut orders = Vec::new();
+    for action in actions {
+        if let Action::Launch(order) = action {
+            orders.push(order);
+        }
+    }
+    orders
+}
+
+fn removals(&self) -> Vec<(String, Removal)> {
+        removals(&self.plan())
+    }
+
+    fn why_held(&self, job: u64) -> String {
+        let held = |action: Action| match action {
+            Action::Hold { job: id, why } if id == job => Some(why.to_string()),
+            _ => None,
+        };
+        self.plan().into_iter().find_map(held).unwrap()
+    }
+}
+
+fn launched(actions: &[Action]) -> Vec<&Order> {
+    let order = |action: &'_ Action| match action {
+        Action::Launch(order) => Some(order),
         _ => None,
     };
     actions.iter().filter_map(order).collect()
