@@ -176,27 +176,6 @@ fn launched(actions: &[Action]) -> Vec<&Order> {
     orders
 }
 
-fn removals(&self) -> Vec<(String, Removal)> {
-        removals(&self.plan())
-    }
-
-    fn why_held(&self, job: u64) -> String {
-        let held = |action: Action| match action {
-            Action::Hold { job: id, why } if id == job => Some(why.to_string()),
-            _ => None,
-        };
-        self.plan().into_iter().find_map(held).unwrap()
-    }
-}
-
-fn launched(actions: &[Action]) -> Vec<&Order> {
-    let order = |action: &'_ Action| match action {
-        Action::Launch(order) => Some(order),
-        _ => None,
-    };
-    actions.iter().filter_map(order).collect()
-}
-
 fn removals(actions: &[Action]) -> Vec<(String, Removal)> {
     let removal = |action: &Action| match action {
         Action::Remove { name, why } => Some((name.clone(), *why)),
