@@ -1,5 +1,7 @@
 //! The files that are derived from the table of operations and the configuration, and committed:
 //! whoever reads a change of the contract sees it in the change.
+//!
+//! Of the README only what stands between a table's two markers is derived; the rest is kept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,8 +20,8 @@ pub struct Generated {
     pub text: String,
 }
 
-/// All generated files.
-pub fn files() -> Vec<Generated> {
+/// All generated files of the project in `directory`.
+pub fn files(directory: &Path) -> Result<Vec<Generated>> {
     let tools = OPERATIONS.iter().map(|entry| {
         let schema = json!({
             "name": entry.tool,
@@ -37,13 +39,15 @@ pub fn files() -> Vec<Generated> {
         (format!("schemas/{}.json", entry.tool), pretty(&schema))
     });
     let config = ("schemas/config.json".to_owned(), pretty(&file_schema()));
-    tools.chain([config]).map(|(path, text)| Generated { path: path.into(), text }).collect()
+    let readme = ("README.md".to_owned(), readme(directory)?);
+    let all = tools.chain([config, readme]);
+    Ok(all.map(|(path, text)| Generated { path: path.into(), text }).collect())
 }
 
 /// Writes them below `directory`.
 pub fn write(directory: Option<&Path>) -> Result<()> {
     let directory = directory.unwrap_or(Path::new("."));
-    for Generated { path, text } in files() {
+    for Generated { path, text } in files(directory)? {
         let path = directory.join(path);
         let written =
             path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text));
@@ -55,6 +59,30 @@ pub fn write(directory: Option<&Path>) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// The README with its tables as they have to be.
+fn readme(directory: &Path) -> Result<String> {
+    let path = directory.join("README.md");
+    let text = fs::read_to_string(&path).map_err(|error| {
+        let message = format!("{} was not read: {error}.", path.display());
+        Error::internal(message, "Name the project's directory, or run it there.")
+    })?;
+    let tables = [("operations", command_table()), ("options", option_table())];
+    tables.into_iter().try_fold(text, |text, (name, table)| section(&text, name, &table))
+}
+
+/// `text` with `table` between the markers of the section `name`.
+fn section(text: &str, name: &str, table: &str) -> Result<String> {
+    let (open, close) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
+    let parts = text.split_once(&open).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(&close)?;
+        Some(format!("{before}{open}\n{table}{close}{after}"))
+    });
+    parts.ok_or_else(|| {
+        let message = format!("README.md lacks the section {open} … {close}.");
+        Error::internal(message, "Put both markers back.")
+    })
 }
 
 /// The commands, as a table for the README.
@@ -84,4 +112,24 @@ pub fn option_table() -> String {
 fn pretty(value: &Value) -> String {
     // A Value has no keys that JSON can't write.
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stands_between_the_markers_is_replaced() {
+        let text = "a\n<!-- t -->\nold\n<!-- /t -->\nb\n";
+        let new = section(text, "t", "| new |\n").unwrap();
+        assert_eq!(new, "a\n<!-- t -->\n| new |\n<!-- /t -->\nb\n");
+        assert_eq!(section(&new, "t", "| new |\n").unwrap(), new);
+    }
+
+    #[test]
+    fn a_section_without_one_of_its_markers_is_named() {
+        for text in ["", "<!-- t -->", "<!-- /t --><!-- t -->"] {
+            assert!(section(text, "t", "").unwrap_err().message.contains("<!-- t -->"), "{text}");
+        }
+    }
 }

@@ -14,12 +14,12 @@ use crate::views::{
     WorkflowQueue,
 };
 
-/// No arguments.
+// A plain doc comment on any of these structs would become the description of its command, hence
+// `concat!`; those of the fields are the descriptions of arguments, for people.
+#[doc = concat!("No arguments.")]
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
 pub struct NoInput {}
 
-// The arguments' doc comments are descriptions for people; a description of the struct itself
-// would become that of the command, hence `concat!`.
 #[doc = concat!("Arguments of `runner_list_workflows`.")]
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
 pub struct ListWorkflowsInput {

@@ -4,17 +4,16 @@
 //! takes it from the free capacity. What was not seen is not acted upon.
 
 mod actions;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 pub use actions::{Action, Ask, Held, Order, Removal};
+pub use view::{Limits, View};
 
-use crate::model::{
-    Demand, Job, Labels, Origin, Phase, Registered, Repo, Runner, Scope, is_hosted, served_by,
-};
-use crate::ports::NewRunner;
+use crate::model::{Demand, Job, Labels, Origin, Phase, Repo, Runner, Scope, is_hosted, served_by};
 
 /// A runner that is not online by then never will be: images configure themselves in seconds.
 pub const START_TIMEOUT: TimeDelta = TimeDelta::seconds(180);
@@ -22,67 +21,6 @@ pub const START_TIMEOUT: TimeDelta = TimeDelta::seconds(180);
 pub const SURPLUS_GRACE: TimeDelta = TimeDelta::seconds(10);
 /// A runner that GitHub dropped, or that lets its jobs wait, is replaced after this long.
 pub const LOST_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
-
-/// The bounds and habits that the configuration sets.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Limits {
-    /// Bound on runners, whatever they are doing.
-    pub max_runners: usize,
-    /// Bound on the runners of one repository.
-    pub max_per_repo: Option<usize>,
-    /// Runners kept ready in each scope of `warm`.
-    pub min_idle: usize,
-    /// Where runners are kept ready.
-    pub warm: Vec<Scope>,
-    /// After this long idle, a runner goes that was asked for by hand or is warm beyond need.
-    pub idle_timeout: TimeDelta,
-    /// After this long on one job a runner is removed.
-    pub job_timeout: Option<TimeDelta>,
-    /// What a runner can serve.
-    pub labels: Labels,
-    /// Whether a job that names another architecture is left alone.
-    pub filter_by_arch: bool,
-    /// What our runners' names begin with.
-    pub name_prefix: String,
-}
-
-/// Everything that a decision depends on.
-#[derive(Debug, Clone, Copy)]
-pub struct View<'a> {
-    /// The time of the decision.
-    pub now: DateTime<Utc>,
-    /// The bounds.
-    pub limits: &'a Limits,
-    /// The demand; `None` when it could not be seen.
-    pub demand: Option<&'a Demand>,
-    /// The runners that have a container.
-    pub runners: &'a [Runner],
-    /// GitHub's runners, by scope, where they could be listed.
-    pub registered: &'a BTreeMap<Scope, Vec<Registered>>,
-    /// Launches that were accepted and may not show in `runners` yet.
-    pub launching: &'a [NewRunner],
-    /// Names of runners whose removal is under way, and may still show in `runners`.
-    pub removing: &'a BTreeSet<String>,
-    /// Repositories whose launches failed, and until when they are left alone.
-    pub backoff: &'a BTreeMap<Repo, DateTime<Utc>>,
-    /// Why nothing can be launched at all just now.
-    pub paused: Option<&'a str>,
-    /// Runners that somebody asked for by hand.
-    pub asked: &'a [Ask],
-}
-
-impl<'a> View<'a> {
-    /// Launches that have no container in `runners` yet.
-    fn unborn(&self) -> impl Iterator<Item = &'a NewRunner> + use<'a> {
-        let born: BTreeSet<&str> = self.runners.iter().map(name_of).collect();
-        self.launching.iter().filter(move |runner| !born.contains(runner.name.as_str()))
-    }
-
-    /// Runners that exist or are about to: what counts against `max_runners`.
-    pub fn used(&self) -> usize {
-        self.runners.iter().filter(is_live).count() + self.unborn().count()
-    }
-}
 
 /// Decides everything once. Every queued job that is ours to serve is either launched for or held.
 pub fn plan(view: &View<'_>) -> Vec<Action> {

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::{Code, Error};
-use crate::model::{Container, JobRef, RepoDemand, RunningJob};
+use crate::model::{Container, JobRef, Registered, RepoDemand, RunningJob};
+use crate::ports::NewRunner;
 
 const T0: DateTime<Utc> = DateTime::UNIX_EPOCH;
 

@@ -6,10 +6,30 @@ use chrono::SubsecRound;
 
 use crate::lifecycle::subject;
 use crate::model::{
-    Container, Demand, Job, Labels, Phase, RepoDemand, Runner, is_hosted, served_by,
+    Container, Demand, Job, Labels, Phase, Repo, RepoDemand, Runner, is_hosted, served_by,
 };
 use crate::plan::Held;
-use crate::views::{RunnerContainer, Unmatched, WorkflowQueue, short};
+use crate::views::{Paging, RunnerContainer, Unmatched, WorkflowQueue, short};
+
+/// Which workflow queues are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct QueueFilter {
+    /// Only this repository.
+    pub repo: Option<Repo>,
+    /// Also repositories where nothing runs, waits or failed.
+    pub all: bool,
+    /// Which part of the list.
+    pub paging: Paging,
+}
+
+/// Which containers are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct ContainerFilter {
+    /// Only those of this repository.
+    pub repo: Option<Repo>,
+    /// Which part of the list.
+    pub paging: Paging,
+}
 
 /// Which jobs runners here can serve.
 #[derive(Debug, Clone, Copy)]

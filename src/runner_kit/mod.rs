@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::lists::{ContainerFilter, QueueFilter};
 use self::lists::{Service, container_key, queue_key, refreshed, shown};
 use crate::config::{RunnerConfig, ScopeKind};
 use crate::error::{Code, Error, Result};
@@ -19,7 +20,7 @@ use crate::reconciler::{Command, Outcome, Reconciler};
 use crate::snapshot::Snapshot;
 use crate::supply::Memory;
 use crate::views::{
-    Capacity, Mode, Page, Paging, ProvisionedRunner, RunnerContainer, Started, Status, Stopped,
+    Capacity, Mode, Page, ProvisionedRunner, RunnerContainer, Started, Status, Stopped,
     StoppedContainer, WorkflowQueue, short,
 };
 
@@ -34,26 +35,6 @@ pub struct RunnerKit {
     mode: Mode,
     commands: mpsc::Sender<Command>,
     published: watch::Receiver<Snapshot>,
-}
-
-/// Which workflow queues are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct QueueFilter {
-    /// Only this repository.
-    pub repo: Option<Repo>,
-    /// Also repositories where nothing runs, waits or failed.
-    pub all: bool,
-    /// Which part of the list.
-    pub paging: Paging,
-}
-
-/// Which containers are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct ContainerFilter {
-    /// Only those of this repository.
-    pub repo: Option<Repo>,
-    /// Which part of the list.
-    pub paging: Paging,
 }
 
 impl RunnerKit {

@@ -7,4 +7,6 @@ mod autoscaling;
 mod bad_days;
 mod engine;
 mod faces;
+mod generated;
+mod house;
 mod support;

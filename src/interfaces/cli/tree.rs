@@ -129,6 +129,16 @@ mod tests {
     }
 
     #[test]
+    fn each_command_is_described_by_its_operation() {
+        let tree = command();
+        let runner = tree.find_subcommand("runner").unwrap();
+        for entry in &OPERATIONS {
+            let about = runner.find_subcommand(entry.command).unwrap().get_about().unwrap();
+            assert_eq!(about.to_string(), entry.title, "{}", entry.command);
+        }
+    }
+
+    #[test]
     fn format_and_verbose_are_taken_anywhere_on_the_line() {
         for line in [
             ["ipfs-accelerate", "--format", "text", "runner", "status", "--verbose"],
