@@ -54,7 +54,13 @@ impl Limits {
     ) -> Result<()> {
         // Other resources, such as search, have budgets of their own.
         if header(headers, "x-ratelimit-resource").is_none_or(|resource| resource == "core") {
-            self.primary = primary(headers).or(self.primary);
+            // Answers may overtake each other; within a window the budget only shrinks.
+            self.primary = match (self.primary, primary(headers)) {
+                (Some(old), Some(new)) if old.reset_at == new.reset_at => {
+                    Some(Primary { remaining: old.remaining.min(new.remaining), ..new })
+                }
+                (old, new) => new.or(old),
+            };
         }
         let refused = matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
         if !refused {
