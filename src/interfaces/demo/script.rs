@@ -37,7 +37,7 @@ pub(super) fn arrive(github: &Simulator, step: u64) -> Result<u64, Unknown> {
             RunSpec::new("ci").job(job("build", 4)).job(job("image", 3).needs(["build"])),
         ),
         2 => {
-            let legs = if round % 2 == 0 { 12 } else { 5 };
+            let legs = if round.is_multiple_of(2) { 12 } else { 5 };
             (
                 "acme/web",
                 RunSpec::new("browsers").matrix("test", legs, |leg| {
