@@ -23,7 +23,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     frame.render_widget(head(view), header);
     figures(frame, numbers, view);
     frame.render_widget(queue_table(view), queues);
-    frame.render_widget(runner_table(view, runners.width), runners);
+    frame.render_widget(runner_table(view), runners);
     frame.render_widget(action_list(view, actions), actions);
 }
 
@@ -53,15 +53,14 @@ fn figures(frame: &mut Frame<'_>, area: Rect, view: &View) {
         gauge,
     );
     let tally = &view.tally;
-    let oldest =
-        tally.oldest.map(|oldest| format!(", oldest {}", short(oldest))).unwrap_or_default();
+    let oldest = tally.oldest.map(|oldest| format!(" ({})", short(oldest))).unwrap_or_default();
     let first = format!(
-        " jobs: {} served, {} running, {} waiting{oldest}",
+        " {} served, {} running, {} waiting{oldest}",
         tally.served, tally.running, tally.waiting
     );
-    let second = format!(" API: {} requests, {} of them free (304)", view.requests, view.free);
+    let second = format!(" {} API requests, {} of them free (304)", view.requests, view.free);
     let third = match tally.quantile(0.5) {
-        Some(median) => format!(" median wait from queued to started: {}", short(median)),
+        Some(median) => format!(" median from queued to started: {}", short(median)),
         None => " no job has started yet".to_owned(),
     };
     frame.render_widget(
@@ -92,7 +91,7 @@ fn queue_table(view: &View) -> Table<'_> {
         .block(titled(" queue "))
 }
 
-fn runner_table(view: &View, width: u16) -> Table<'_> {
+fn runner_table(view: &View) -> Table<'_> {
     let rows = view.runners.iter().map(|runner| {
         let colour = match runner.phase {
             "busy" => Style::new().fg(Color::Green),
@@ -107,13 +106,12 @@ fn runner_table(view: &View, width: u16) -> Table<'_> {
             Cell::from(short(runner.age)),
         ])
     });
-    let name = if width >= 100 { 34 } else { 26 };
     let widths = [
-        Constraint::Length(name),
+        Constraint::Length(10),
         Constraint::Length(9),
-        Constraint::Length(18),
+        Constraint::Length(24),
         Constraint::Min(12),
-        Constraint::Length(6),
+        Constraint::Length(7),
     ];
     Table::new(rows, widths)
         .header(heading(["runner", "phase", "repository", "job", "age"]))
@@ -189,7 +187,7 @@ mod tests {
                 why: "no runner here has the labels gpu".into(),
             }],
             runners: vec![Runner {
-                name: "ipfs-demo-a1-x4fzhg-abcdefgh".into(),
+                name: "abcdefgh".into(),
                 repo: "acme/web".into(),
                 phase: "busy",
                 job: "test (3)".into(),
@@ -216,7 +214,7 @@ mod tests {
             "running for 75 s",
             "Docker Engine 28.2",
             "3 of 4",
-            "7 served, 0 running, 2 waiting, oldest 4.0 s",
+            "7 served, 0 running, 2 waiting (4.0 s)",
             "60 of them free",
             "no runner here has the labels gpu",
             "busy",

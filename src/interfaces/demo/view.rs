@@ -115,7 +115,8 @@ impl View {
             .iter()
             .filter(|runner| runner.phase != Phase::Exited)
             .map(|runner| Line {
-                name: runner.container.name.clone(),
+                // The rest of the name is the same for all.
+                name: runner.container.name.rsplit('-').next().unwrap_or_default().to_owned(),
                 repo: subject(&runner.container),
                 phase: runner.phase.as_str(),
                 job: runner.job.as_ref().map(|job| job.job.name.clone()).unwrap_or_default(),
