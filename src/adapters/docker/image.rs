@@ -23,7 +23,8 @@ const BETWEEN_REPORTS: Duration = Duration::from_secs(1);
 /// Lets one pull at a time happen, and remembers that `always` was obeyed.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    pulling: Mutex<()>,
+    /// Held while pulling; when and how the last pull failed.
+    pulling: Mutex<Option<(Instant, Error)>>,
     pulled: AtomicBool,
 }
 
@@ -31,8 +32,12 @@ impl Inner {
     /// The image, after pulling it where the policy says so.
     pub(super) async fn image(&self, report: Report<'_>) -> Result<ImageInspect> {
         let (image, policy) = (&self.config.runner_image, self.config.pull);
-        // Those who come during a pull wait here, and find the image when it is over.
-        let _alone = self.gate.pulling.lock().await;
+        // Those who come during a pull wait here, and find the image, or its failure, when it is over.
+        let came = Instant::now();
+        let mut failed = self.gate.pulling.lock().await;
+        if let Some((_, error)) = failed.as_ref().filter(|(at, _)| *at >= came) {
+            return Err(error.clone());
+        }
         let due = policy == PullPolicy::Always && !self.gate.pulled.load(Ordering::Relaxed);
         if !due {
             if let Some(found) = self.inspect_image().await? {
@@ -45,7 +50,10 @@ impl Inner {
                 ));
             }
         }
-        self.pull(report).await?;
+        if let Err(error) = self.pull(report).await {
+            *failed = Some((Instant::now(), error.clone()));
+            return Err(error);
+        }
         self.gate.pulled.store(true, Ordering::Relaxed);
         self.inspect_image().await?.ok_or_else(|| {
             container_failed(

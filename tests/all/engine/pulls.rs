@@ -21,6 +21,7 @@ use super::*;
 #[derive(Default)]
 struct Played {
     pulls: AtomicUsize,
+    begun: AtomicUsize,
     messages: Vec<Value>,
 }
 
@@ -33,6 +34,7 @@ async fn inspect(State(played): State<Arc<Played>>) -> impl IntoResponse {
 
 /// One message a second: a pull takes its time.
 async fn pull(State(played): State<Arc<Played>>) -> Body {
+    played.begun.fetch_add(1, Ordering::SeqCst);
     let messages = stream::iter(played.messages.clone()).then(|message| async move {
         tokio::time::sleep(Duration::from_secs(1)).await;
         Ok::<_, std::io::Error>(Bytes::from(format!("{message}\r\n")))
@@ -96,6 +98,15 @@ async fn a_pull_that_fails_half_way_is_told_and_tried_again_by_the_next() {
     assert!(error.remedy.contains("docker login"), "{error}");
     assert_eq!(played.pulls.load(Ordering::SeqCst), 0);
     assert!(engine.prepare(&|_| {}).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_that_fails_fails_for_all_who_waited_for_it_and_is_tried_once() {
+    let refusal = json!({"errorDetail": {"message": "pull access denied for tiny"}});
+    let (engine, played) = play(vec![downloading(50), refusal], PullPolicy::Missing).await;
+    let prepared = futures::future::join_all((0..5).map(|_| engine.prepare(&|_| {}))).await;
+    assert!(prepared.iter().all(Result::is_err), "{prepared:?}");
+    assert_eq!(played.begun.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]
