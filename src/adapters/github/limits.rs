@@ -37,18 +37,6 @@ struct Primary {
     reset_at: DateTime<Utc>,
 }
 
-impl Primary {
-    /// This answer's numbers, unless one of the same window that was overtaken knew more.
-    fn after(self, before: Option<Self>) -> Self {
-        match before {
-            Some(before) if before.reset_at == self.reset_at => {
-                Self { remaining: self.remaining.min(before.remaining), ..self }
-            }
-            _ => self,
-        }
-    }
-}
-
 impl Limits {
     /// Whether a request may be sent now.
     pub(super) fn check(&self, now: DateTime<Utc>) -> Result<()> {
@@ -70,7 +58,13 @@ impl Limits {
         let core = header(headers, "x-ratelimit-resource").is_none_or(|name| name == "core");
         let told = primary(headers);
         if core {
-            self.primary = told.map(|told| told.after(self.primary)).or(self.primary);
+            // Answers may overtake each other; within a window the budget only shrinks.
+            self.primary = match (self.primary, told) {
+                (Some(old), Some(new)) if old.reset_at == new.reset_at => {
+                    Some(Primary { remaining: old.remaining.min(new.remaining), ..new })
+                }
+                (old, new) => new.or(old),
+            };
         }
         let exhausted =
             told.filter(|told| told.remaining == 0).map(|told| told.reset_at.min(now + WINDOW));

@@ -76,7 +76,7 @@ async fn dispatch(matches: &ArgMatches, output: &Output) -> Result<()> {
         Some(("demo", matches)) => {
             output.log(matches, &env, "error");
             let args = super::demo::DemoArgs::from_arg_matches(matches).map_err(|_| odd())?;
-            super::demo::run(args, &env).await
+            super::demo::run(args, &env, interrupted()).await
         }
         Some(("simulated-runner", _)) => {
             let code = super::demo::simulated_runner().await;

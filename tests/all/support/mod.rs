@@ -2,7 +2,6 @@
 
 pub(crate) mod image;
 pub(crate) mod program;
-pub(crate) mod simulated;
 pub(crate) mod world;
 
 use std::collections::HashMap;

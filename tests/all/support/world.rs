@@ -10,6 +10,7 @@ use std::time::Duration;
 use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures::StreamExt;
+use runner_kit::interfaces::demo::image;
 use runner_kit::simulator::{JobSpec, Options, RepoSpec, RunSpec, Simulator, TOKEN};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -30,7 +31,14 @@ pub(crate) struct World {
 /// The image of the simulated runner, made once.
 pub(crate) async fn runner_image() -> &'static str {
     static MADE: OnceCell<String> = OnceCell::const_new();
-    let make = || async { super::simulated::make(Path::new(EXECUTABLE)).await };
+    let make = || async {
+        let docker = super::docker();
+        // The one of an earlier run would stay as an image without a name.
+        let _ = image::remove(&docker, "ipfs-accelerate/demo-runner:tests").await;
+        image::make(&docker, Path::new(EXECUTABLE), "tests")
+            .await
+            .expect("the runner image is made")
+    };
     MADE.get_or_init(make).await
 }
 
