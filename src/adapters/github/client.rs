@@ -1,9 +1,9 @@
 //! One client for all requests: conditional, bounded, within the limits, with one retry policy.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use chrono::Utc;
 use http::header::{ETAG, HeaderName, IF_NONE_MATCH, LINK, LOCATION, USER_AGENT};
@@ -18,6 +18,8 @@ use tokio::sync::Semaphore;
 use super::cache::{Cache, Cached};
 use super::errors;
 use super::limits::{Limits, header};
+use super::models::Page;
+use super::retry::{Tried, repeat};
 use crate::config::RunnerConfig;
 use crate::error::{Code, Error, Result};
 use crate::model::RateLimit;
@@ -26,8 +28,6 @@ use crate::model::RateLimit;
 const REQUESTS: usize = 16;
 /// GitHub itself gives up after ten seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Tries of a request that may be repeated.
-const TRIES: usize = 3;
 /// A repository that was renamed twice still is found.
 const REDIRECTS: usize = 3;
 /// Entries of a page: the most that GitHub gives.
@@ -50,13 +50,6 @@ struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
-}
-
-/// What came of one try.
-enum Tried<T> {
-    Done(T),
-    /// It may work another time.
-    Failed(Error),
 }
 
 impl GithubClient {
@@ -108,30 +101,32 @@ impl GithubClient {
     }
 
     /// Reads all pages of `path`, which may have a query already.
-    pub(crate) async fn get_all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>> {
+    pub(crate) async fn get_all<P: Page>(&self, path: &str) -> Result<Vec<P::Item>> {
         let mark = if path.contains('?') { '&' } else { '?' };
-        let mut pages = Vec::new();
+        let mut items = Vec::new();
         for page in 1..=PAGES {
             let path = format!("{path}{mark}per_page={PER_PAGE}&page={page}");
-            let (value, more) = self.read(&path).await?;
-            pages.push(value);
+            let (page, more) = self.read::<P>(&path).await?;
+            items.extend(page.items());
             if !more {
-                break;
+                return Ok(items);
             }
         }
-        Ok(pages)
+        tracing::warn!(path, PAGES, "a list has more pages than are read");
+        Ok(items)
     }
 
-    /// Asks for something new. Never repeated: nobody knows whether a request that got no answer
-    /// was carried out.
+    /// Asks for something new. Repeated only where it is certain that nothing was carried out.
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
-        let answer = match self.send(&Method::POST, path, Some(body), None).await? {
-            Tried::Done(answer) => answer,
-            Tried::Failed(error) => return Err(error),
-        };
-        if !answer.status.is_success() {
-            return Err(refused(&Method::POST, path, &answer));
-        }
+        let answer = repeat(&Method::POST, || async {
+            self.follow(&Method::POST, path, Some(body), None).await?.and_then(|answer| {
+                if answer.status.is_success() {
+                    return Ok(Tried::Done(answer));
+                }
+                Err(refused(&Method::POST, path, &answer))
+            })
+        })
+        .await?;
         // The body holds a secret: its text is no part of the error.
         serde_json::from_slice(&answer.body)
             .map_err(|_| errors::unreachable(path, "the answer is not as documented"))
@@ -139,95 +134,89 @@ impl GithubClient {
 
     /// Deletes `path`; the status of the answer, where it is one of `expected`.
     pub(crate) async fn delete(&self, path: &str, expected: &[StatusCode]) -> Result<StatusCode> {
-        self.repeat(|| async {
-            Ok(match self.send(&Method::DELETE, path, None, None).await? {
-                Tried::Failed(error) => Tried::Failed(error),
-                Tried::Done(answer) if expected.contains(&answer.status) => {
-                    Tried::Done(answer.status)
+        repeat(&Method::DELETE, || async {
+            self.follow(&Method::DELETE, path, None, None).await?.and_then(|answer| {
+                if expected.contains(&answer.status) {
+                    return Ok(Tried::Done(answer.status));
                 }
-                Tried::Done(answer) => return Err(refused(&Method::DELETE, path, &answer)),
+                Err(refused(&Method::DELETE, path, &answer))
             })
         })
         .await
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<(T, bool)> {
-        self.repeat(|| self.read_once(path)).await
+        repeat(&Method::GET, || self.read_once(path)).await
     }
 
     async fn read_once<T: DeserializeOwned>(&self, path: &str) -> Result<Tried<(T, bool)>> {
         let known = lock(&self.cache).get(path);
         let etag = known.as_ref().map(|known| known.etag.as_str());
-        let mut answer = match self.send(&Method::GET, path, None, etag).await? {
-            Tried::Done(answer) => answer,
-            Tried::Failed(error) => return Ok(Tried::Failed(error)),
-        };
-        for _ in 0..REDIRECTS {
-            let Some(target) = self.redirect(&answer)? else { break };
-            answer = match self.send(&Method::GET, &target, None, None).await? {
-                Tried::Done(answer) => answer,
-                Tried::Failed(error) => return Ok(Tried::Failed(error)),
+        let tried = self.follow(&Method::GET, path, None, etag).await?;
+        tried.and_then(|answer| {
+            let next = header(&answer.headers, LINK.as_str())
+                .is_some_and(|link| link.contains("rel=\"next\""));
+            let (body, more) = match (answer.status, known) {
+                // A page that is as it was may have got a successor.
+                (StatusCode::NOT_MODIFIED, Some(known)) => (known.body, known.more || next),
+                (status, _) if status.is_success() => (answer.body, next),
+                _ => return Err(refused(&Method::GET, path, &answer)),
             };
-        }
-        let (body, more) = match (answer.status, known) {
-            (StatusCode::NOT_MODIFIED, Some(known)) => (known.body, known.more),
-            (status, _) if status.is_success() => {
-                let more = header(&answer.headers, LINK.as_str())
-                    .is_some_and(|link| link.contains("rel=\"next\""));
-                (answer.body.clone(), more)
-            }
-            _ => return Err(refused(&Method::GET, path, &answer)),
-        };
-        match serde_json::from_slice(&body) {
-            Ok(value) => {
-                if let (true, Some(etag)) =
-                    (answer.status.is_success(), header(&answer.headers, ETAG.as_str()))
-                {
-                    let etag = etag.to_owned();
-                    lock(&self.cache).put(path, Cached { etag, body, more });
+            match serde_json::from_slice(&body) {
+                Ok(value) => {
+                    if let (true, Some(etag)) =
+                        (answer.status.is_success(), header(&answer.headers, ETAG.as_str()))
+                    {
+                        let etag = etag.to_owned();
+                        lock(&self.cache).put(path, Cached { etag, body, more });
+                    }
+                    Ok(Tried::Done((value, more)))
                 }
-                Ok(Tried::Done((value, more)))
+                Err(error) => {
+                    lock(&self.cache).forget(path);
+                    let reason = format!("the answer cannot be read ({error})");
+                    Ok(Tried::Failed(errors::unreachable(path, &reason)))
+                }
             }
-            Err(error) => {
-                lock(&self.cache).forget(path);
-                Ok(Tried::Failed(errors::unreachable(
-                    path,
-                    &format!("the answer cannot be read ({error})"),
-                )))
+        })
+    }
+
+    /// Sends a request and goes where the answer sends it: a repository may have been renamed.
+    async fn follow(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+        etag: Option<&str>,
+    ) -> Result<Tried<Answer>> {
+        let mut target = path.to_owned();
+        for _ in 0..=REDIRECTS {
+            let answer = match self.send(method, &target, body, etag).await? {
+                Tried::Done(answer) => answer,
+                failed => return Ok(failed),
+            };
+            match self.redirect(method, path, &answer)? {
+                Some(next) => target = next,
+                None => return Ok(Tried::Done(answer)),
             }
         }
+        Err(errors::unreachable(path, "it sends us from one address to the next"))
     }
 
     /// Where an answer sends us: only to the same API, since the credential goes along.
-    fn redirect(&self, answer: &Answer) -> Result<Option<String>> {
-        if !matches!(answer.status.as_u16(), 301 | 302 | 307 | 308) {
+    fn redirect(&self, method: &Method, path: &str, answer: &Answer) -> Result<Option<String>> {
+        // RFC 9110, 15.4: after 301 and 302 a client may turn a POST into a GET, which is no use.
+        let moved = match answer.status.as_u16() {
+            301 | 302 => method == Method::GET,
+            status => matches!(status, 307 | 308),
+        };
+        if !moved {
             return Ok(None);
         }
         let target = header(&answer.headers, LOCATION.as_str()).unwrap_or_default();
-        let path = target.strip_prefix(&self.base).filter(|path| path.starts_with('/'));
-        let path = path.ok_or_else(|| errors::unreachable("", "it sends us to another server"))?;
-        Ok(Some(path.to_owned()))
-    }
-
-    /// Tries again what failed in passing, a little later each time.
-    async fn repeat<T, F>(&self, mut once: impl FnMut() -> F) -> Result<T>
-    where
-        F: Future<Output = Result<Tried<T>>>,
-    {
-        let mut delays = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(250))
-            .with_max_times(TRIES - 1)
-            .with_jitter()
-            .build();
-        loop {
-            match once().await? {
-                Tried::Done(value) => return Ok(value),
-                Tried::Failed(error) => match delays.next() {
-                    Some(delay) => tokio::time::sleep(delay).await,
-                    None => return Err(error),
-                },
-            }
-        }
+        let own = target.strip_prefix(&self.base).filter(|path| path.starts_with('/'));
+        let own = own.ok_or_else(|| errors::unreachable(path, "it sends us to another server"))?;
+        Ok(Some(own.to_owned()))
     }
 
     /// Sends one request. An error is final; what may pass is `Tried::Failed`.
@@ -249,7 +238,11 @@ impl GithubClient {
         .await
         {
             Ok(Ok(answer)) => answer,
-            Ok(Err(reason)) => return Ok(Tried::Failed(errors::unreachable(path, &reason))),
+            Ok(Err(error)) => {
+                let reason = errors::unreachable(path, &innermost(error.as_ref()).to_string());
+                let refused = was_never_connected(error.as_ref());
+                return Ok(if refused { Tried::Unsent(reason) } else { Tried::Failed(reason) });
+            }
             Err(_) => {
                 let reason = format!("no answer within {} s", self.patience.as_secs());
                 return Ok(Tried::Failed(errors::unreachable(path, &reason)));
@@ -269,7 +262,7 @@ impl GithubClient {
         path: &str,
         body: Option<&Value>,
         etag: Option<&str>,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let mut request = Request::builder()
             .method(method.clone())
             .uri(path)
@@ -287,10 +280,10 @@ impl GithubClient {
             }
             None => OctoBody::empty(),
         };
-        let request = request.body(body).map_err(|error| error.to_string())?;
-        let response = self.api.execute(request).await.map_err(|error| innermost(&error))?;
+        let request = request.body(body)?;
+        let response = self.api.execute(request).await?;
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.map_err(|error| innermost(&error))?.to_bytes();
+        let body = body.collect().await?.to_bytes();
         Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 }
@@ -300,12 +293,20 @@ fn refused(method: &Method, path: &str, answer: &Answer) -> Error {
 }
 
 /// The cause at the bottom: octocrab's own texts carry back traces.
-fn innermost(error: &dyn std::error::Error) -> String {
+fn innermost<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> &'e (dyn std::error::Error + 'static) {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;
     }
-    error.to_string()
+    error
+}
+
+/// Whether nobody can have got the request: only the attempt to connect is ever refused.
+fn was_never_connected(error: &(dyn std::error::Error + 'static)) -> bool {
+    let io = innermost(error).downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

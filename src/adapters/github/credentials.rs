@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -10,6 +11,9 @@ use crate::error::{Code, Error, Result};
 
 const WAYS: &str =
     "Set GITHUB_TOKEN or GH_TOKEN, name a file with token_file, or run `gh auth login`.";
+
+/// `gh` reads a file or asks a key ring.
+const GH_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The credential: GITHUB_TOKEN, GH_TOKEN, token_file, then `gh auth token`.
 pub async fn credential(config: &RunnerConfig, env: &Environment) -> Result<SecretString> {
@@ -20,7 +24,7 @@ pub async fn credential(config: &RunnerConfig, env: &Environment) -> Result<Secr
     if let Some(file) = &config.token_file {
         return usable(&read(file)?);
     }
-    match from_gh(config).await {
+    match from_gh(config, env).await {
         Some(token) => usable(&token),
         None => Err(Error::new(
             Code::NotAuthenticated,
@@ -55,11 +59,16 @@ fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).map_err(failed)
 }
 
-async fn from_gh(config: &RunnerConfig) -> Option<String> {
+async fn from_gh(config: &RunnerConfig, env: &Environment) -> Option<String> {
     let host = config.server_url.split("://").nth(1)?.split(['/', ':']).next()?;
     let mut gh = tokio::process::Command::new("gh");
     gh.args(["auth", "token", "--hostname", host]).stdin(std::process::Stdio::null());
-    let output = gh.kill_on_drop(true).output().await.ok()?;
+    if let Some(path) = env.get("PATH") {
+        gh.env("PATH", path);
+    }
+    // It may wait for a key ring that nobody opens.
+    let output = tokio::time::timeout(GH_PATIENCE, gh.kill_on_drop(true).output());
+    let output = output.await.ok()?.ok()?;
     let token = String::from_utf8(output.stdout).ok()?;
     (output.status.success() && !token.trim().is_empty()).then_some(token)
 }
@@ -117,5 +126,45 @@ mod tests {
             credential(&config(None), &env(&[("GITHUB_TOKEN", "gh p_x")])).await.unwrap_err();
         assert!(error.message.starts_with("Not authenticated with GitHub CLI"));
         assert!(!error.to_string().contains("p_x"));
+    }
+
+    /// A directory in which `gh` is this script, or is not.
+    fn path(script: Option<&str>) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        if let Some(script) = script {
+            let gh = directory.path().join("gh");
+            fs::write(&gh, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&gh, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        directory
+    }
+
+    async fn by_gh(script: Option<&str>, server_url: &str) -> Result<SecretString> {
+        let directory = path(script);
+        let config = RunnerConfig { server_url: server_url.into(), ..config(None) };
+        credential(&config, &env(&[("PATH", directory.path().to_str().unwrap())])).await
+    }
+
+    #[tokio::test]
+    async fn githubs_own_command_line_is_asked_last_and_for_the_right_server() {
+        let script = Some("echo \"$1-$2-$3-$4\"");
+        for (server, host) in
+            [("https://github.com", "github.com"), ("http://ghes.example:8443", "ghes.example")]
+        {
+            let token = by_gh(script, server).await.unwrap();
+            assert_eq!(token.expose_secret(), format!("auth-token---hostname-{host}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn without_any_credential_the_error_names_every_way_to_give_one() {
+        for script in [None, Some("exit 1"), Some("true")] {
+            let error = by_gh(script, "https://github.com").await.unwrap_err();
+            assert_eq!(error.code, Code::NotAuthenticated);
+            assert!(error.message.starts_with("Not authenticated with GitHub CLI"), "{error}");
+            for way in ["GITHUB_TOKEN", "GH_TOKEN", "token_file", "gh auth login"] {
+                assert!(error.remedy.contains(way), "{error}");
+            }
+        }
     }
 }

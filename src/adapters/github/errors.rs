@@ -6,6 +6,9 @@ use super::limits::header;
 use crate::error::{Code, Error};
 use crate::model::clean_text;
 
+/// How the message begins when a runner could not be made known: the guide's phrase.
+pub(super) const TOKEN_FAILED: &str = "Failed to generate runner token";
+
 /// The error that the answer `status` to `method path` means.
 pub(super) fn refused(
     method: &Method,
@@ -32,19 +35,30 @@ pub(super) fn refused(
         StatusCode::FORBIDDEN | StatusCode::NOT_FOUND if registration && method == Method::POST => {
             Error::new(
                 Code::TokenDenied,
-                format!("Failed to generate runner token for {subject}: {said}{id}."),
-                right(path, headers),
+                format!("{TOKEN_FAILED} for {subject}: {said}{id}."),
+                right(method, path, headers),
             )
         }
-        StatusCode::FORBIDDEN => Error::new(
-            Code::TokenDenied,
-            format!("The credential may not read {subject}: {said}{id}."),
-            right(path, headers),
-        ),
+        StatusCode::FORBIDDEN => {
+            let act = match *method {
+                _ if !registration => "read",
+                Method::DELETE => "remove runners of",
+                _ => "list the runners of",
+            };
+            Error::new(
+                Code::TokenDenied,
+                format!("The credential may not {act} {subject}: {said}{id}."),
+                right(method, path, headers),
+            )
+        }
         StatusCode::NOT_FOUND => Error::new(
             Code::NotFound,
             format!("GitHub knows no {subject}, or does not show it to this credential{id}."),
-            "Check the spelling and what the credential can see.",
+            if registration {
+                right(method, path, headers)
+            } else {
+                "Check the spelling and what the credential can see.".to_owned()
+            },
         ),
         StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Error::new(
             Code::ContainerFailed,
@@ -81,15 +95,16 @@ fn subject(path: &str) -> String {
 }
 
 /// The right that is missing: as GitHub says, else as its documentation does.
-fn right(path: &str, headers: &HeaderMap) -> String {
+fn right(method: &Method, path: &str, headers: &HeaderMap) -> String {
     let accepted = header(headers, "x-accepted-github-permissions").filter(|text| !text.is_empty());
+    let access = if method == Method::GET { "read" } else { "write" };
     let needed = match accepted {
         Some(accepted) => clean_text(accepted, 120),
         None if path.contains("/actions/runners") && path.starts_with("/orgs/") => {
-            "organization_self_hosted_runners=write (classic token: admin:org)".to_owned()
+            format!("organization_self_hosted_runners={access} (classic token: admin:org)")
         }
         None if path.contains("/actions/runners") => {
-            "administration=write (classic token: repo)".to_owned()
+            format!("administration={access} (classic token: repo)")
         }
         None if path.contains("/actions/") => "actions=read (classic token: repo)".to_owned(),
         None => "metadata=read".to_owned(),
@@ -133,6 +148,24 @@ mod tests {
         assert_eq!(denied.code, Code::TokenDenied);
         assert!(denied.message.starts_with("Failed to generate runner token for organisation o"));
         assert!(denied.remedy.contains("admin:org"));
+    }
+
+    #[test]
+    fn runners_that_may_not_be_listed_or_removed_are_a_missing_right_too() {
+        let listing = error(Method::GET, "/repos/o/r/actions/runners?page=1", 403, None);
+        assert_eq!(listing.code, Code::TokenDenied);
+        assert!(
+            listing.message.contains("may not list the runners of repository o/r"),
+            "{listing}"
+        );
+        assert!(listing.remedy.contains("administration=read"), "{listing}");
+        let removal = error(Method::DELETE, "/repos/o/r/actions/runners/7", 403, None);
+        assert!(removal.message.contains("may not remove runners"), "{removal}");
+        assert!(removal.remedy.contains("administration=write"), "{removal}");
+        // The repository may be gone, which ends what is left of its runners.
+        let hidden = error(Method::GET, "/repos/o/r/actions/runners?page=1", 404, None);
+        assert_eq!(hidden.code, Code::NotFound);
+        assert!(hidden.remedy.contains("administration=read"), "{hidden}");
     }
 
     #[test]

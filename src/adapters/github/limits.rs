@@ -15,6 +15,8 @@ use crate::model::RateLimit;
 const SECONDARY_WAIT: TimeDelta = TimeDelta::seconds(60);
 /// The longest such wait.
 const LONGEST_WAIT: TimeDelta = TimeDelta::seconds(3_600);
+/// The longest wait that is believed: a wrong number must not end the service.
+const LONGEST_ASKED: TimeDelta = TimeDelta::days(1);
 /// The length of the window of the primary limit.
 const WINDOW: TimeDelta = TimeDelta::seconds(3_600);
 
@@ -53,30 +55,46 @@ impl Limits {
         now: DateTime<Utc>,
     ) -> Result<()> {
         // Other resources, such as search, have budgets of their own.
-        if header(headers, "x-ratelimit-resource").is_none_or(|resource| resource == "core") {
+        let core = header(headers, "x-ratelimit-resource").is_none_or(|name| name == "core");
+        let told = primary(headers);
+        if core {
             // Answers may overtake each other; within a window the budget only shrinks.
-            self.primary = match (self.primary, primary(headers)) {
+            self.primary = match (self.primary, told) {
                 (Some(old), Some(new)) if old.reset_at == new.reset_at => {
                     Some(Primary { remaining: old.remaining.min(new.remaining), ..new })
                 }
                 (old, new) => new.or(old),
             };
         }
-        let refused = matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
-        if !refused {
-            self.strikes = 0;
+        let exhausted =
+            told.filter(|told| told.remaining == 0).map(|told| told.reset_at.min(now + WINDOW));
+        // Requests are under way side by side: what they meet is one limit, and an answer to one
+        // that was sent before it began ends nothing.
+        let on = self.until.filter(|until| *until > now);
+        if !matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS) {
+            if on.is_none() {
+                self.strikes = 0;
+            }
+            if core {
+                // This one was answered; the next would be refused, and asking counts against us.
+                self.until = self.until.max(exhausted);
+            }
             return Ok(());
         }
-        let asked = header(headers, "retry-after").and_then(|text| text.parse().ok());
-        let exhausted = primary(headers).filter(|primary| primary.remaining == 0);
+        let asked = header(headers, "retry-after").and_then(|text| text.parse::<u32>().ok());
         let until = if let Some(seconds) = asked {
-            now + TimeDelta::seconds(seconds)
-        } else if let Some(primary) = exhausted {
-            primary.reset_at
+            now + TimeDelta::seconds(seconds.into()).min(LONGEST_ASKED)
+        } else if let Some(reset_at) = exhausted {
+            if !core {
+                return Err(limited(reset_at, now));
+            }
+            reset_at
         } else if status == StatusCode::TOO_MANY_REQUESTS || speaks_of_a_limit(body) {
-            let doubled = SECONDARY_WAIT * 2_i32.pow(self.strikes.min(6));
-            self.strikes += 1;
-            now + doubled.min(LONGEST_WAIT)
+            on.unwrap_or_else(|| {
+                let doubled = SECONDARY_WAIT * 2_i32.pow(self.strikes.min(6));
+                self.strikes += 1;
+                now + doubled.min(LONGEST_WAIT)
+            })
         } else {
             return Ok(());
         };
@@ -191,13 +209,74 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_used_up_the_budget_counts_and_nothing_is_sent_after_it() {
+        let last = |resource| {
+            [
+                ("x-ratelimit-limit", "60"),
+                ("x-ratelimit-remaining", "0"),
+                ("x-ratelimit-reset", "900"),
+                ("x-ratelimit-resource", resource),
+            ]
+        };
+        let mut limits = Limits::default();
+        assert_eq!(wait(&mut limits, 200, &last("core"), ""), None);
+        assert!(limits.check(at(899)).is_err() && limits.check(at(900)).is_ok());
+        let mut limits = Limits::default();
+        let registration = last("actions_runner_registration");
+        assert_eq!(wait(&mut limits, 403, &registration, ""), Some(900));
+        assert!(limits.check(at(0)).is_ok(), "looks have a budget of their own");
+    }
+
+    #[test]
+    fn an_absurd_wait_is_shortened() {
+        for (asked, expected) in [("4294967295", 86_400), ("99999999999999999999", 60), ("-1", 60)]
+        {
+            let headers = [("retry-after", asked)];
+            assert_eq!(wait(&mut Limits::default(), 429, &headers, ""), Some(expected));
+        }
+    }
+
+    const SECONDARY: &str = "You have exceeded a secondary rate limit.";
+
+    fn strike(limits: &mut Limits, second: i64) -> Option<u64> {
+        let none = HeaderMap::new();
+        let answer = limits.learn(StatusCode::FORBIDDEN, &none, SECONDARY.as_bytes(), at(second));
+        answer.err().and_then(|error| error.retry_after)
+    }
+
+    #[test]
     fn a_secondary_limit_that_names_no_time_waits_a_minute_and_then_longer() {
         let mut limits = Limits::default();
-        let body = "You have exceeded a secondary rate limit.";
-        assert_eq!(wait(&mut limits, 403, &[], body), Some(60));
-        assert_eq!(wait(&mut limits, 403, &[], body), Some(120));
-        assert_eq!(wait(&mut limits, 200, &[], ""), None);
-        assert_eq!(wait(&mut limits, 403, &[], body), Some(60));
+        assert_eq!(strike(&mut limits, 0), Some(60));
+        assert_eq!(strike(&mut limits, 60), Some(120));
+        limits.learn(StatusCode::OK, &HeaderMap::new(), b"", at(180)).unwrap();
+        assert_eq!(strike(&mut limits, 181), Some(60));
+    }
+
+    #[test]
+    fn requests_under_way_that_meet_the_same_limit_do_not_lengthen_it() {
+        let mut limits = Limits::default();
+        assert!((0..16).all(|_| strike(&mut limits, 0) == Some(60)));
+        limits.learn(StatusCode::OK, &HeaderMap::new(), b"", at(1)).unwrap();
+        assert_eq!(
+            strike(&mut limits, 61),
+            Some(120),
+            "an answer overtaken by the limit ends nothing"
+        );
+    }
+
+    #[test]
+    fn of_answers_out_of_order_the_one_that_left_least_is_believed() {
+        let mut limits = Limits::default();
+        for remaining in ["7", "5", "6"] {
+            let told = [
+                ("x-ratelimit-limit", "60"),
+                ("x-ratelimit-remaining", remaining),
+                ("x-ratelimit-reset", "900"),
+            ];
+            assert_eq!(wait(&mut limits, 200, &told, ""), None);
+        }
+        assert_eq!(limits.budget(at(0)).map(|budget| budget.remaining), Some(5));
     }
 
     #[test]

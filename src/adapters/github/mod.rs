@@ -10,6 +10,7 @@ mod errors;
 mod limits;
 pub(crate) mod models;
 mod registrar;
+mod retry;
 
 pub use client::GithubClient;
 pub use registrar::GithubRegistrar;

@@ -2,6 +2,24 @@
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// One page of a list.
+pub(crate) trait Page: DeserializeOwned {
+    /// What is listed.
+    type Item;
+
+    /// What is on this page.
+    fn items(self) -> Vec<Self::Item>;
+}
+
+impl<T: DeserializeOwned> Page for Vec<T> {
+    type Item = T;
+
+    fn items(self) -> Vec<T> {
+        self
+    }
+}
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Account {
@@ -29,7 +47,15 @@ pub(crate) struct Repository {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Runs {
-    pub(crate) workflow_runs: Vec<Run>,
+    workflow_runs: Vec<Run>,
+}
+
+impl Page for Runs {
+    type Item = Run;
+
+    fn items(self) -> Vec<Run> {
+        self.workflow_runs
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -41,7 +67,15 @@ pub(crate) struct Run {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Jobs {
-    pub(crate) jobs: Vec<Job>,
+    jobs: Vec<Job>,
+}
+
+impl Page for Jobs {
+    type Item = Job;
+
+    fn items(self) -> Vec<Job> {
+        self.jobs
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -51,8 +85,7 @@ pub(crate) struct Job {
     pub(crate) status: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) html_url: Option<String>,
-    #[serde(default)]
-    pub(crate) labels: Vec<String>,
+    pub(crate) labels: Option<Vec<String>>,
     pub(crate) runner_name: Option<String>,
     pub(crate) created_at: Option<DateTime<Utc>>,
     pub(crate) started_at: Option<DateTime<Utc>>,
@@ -60,7 +93,15 @@ pub(crate) struct Job {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Runners {
-    pub(crate) runners: Vec<Runner>,
+    runners: Vec<Runner>,
+}
+
+impl Page for Runners {
+    type Item = Runner;
+
+    fn items(self) -> Vec<Runner> {
+        self.runners
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,7 +132,15 @@ pub(crate) struct JitRunner {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Groups {
-    pub(crate) runner_groups: Vec<Group>,
+    runner_groups: Vec<Group>,
+}
+
+impl Page for Groups {
+    type Item = Group;
+
+    fn items(self) -> Vec<Group> {
+        self.runner_groups
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
 use http::StatusCode;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::client::{GithubClient, is_missing};
+use super::errors::TOKEN_FAILED;
 use super::models::{Account, Groups, JitConfig, Runners, Token};
 use crate::config::{RegistrationKind, RunnerConfig};
 use crate::error::{Code, Error, Result};
@@ -31,12 +32,17 @@ pub struct GithubRegistrar {
     kind: RegistrationKind,
     group: Option<String>,
     work_dir: PathBuf,
-    tokens: Mutex<HashMap<Scope, Arc<Slot>>>,
-    group_id: OnceCell<u64>,
+    /// Whoever comes while the token of a scope is fetched waits for it.
+    tokens: Mutex<HashMap<Scope, Arc<tokio::sync::Mutex<Slot>>>>,
 }
 
-/// The token of one scope; whoever comes while it is fetched waits for it.
-type Slot = tokio::sync::Mutex<Option<RegistrationToken>>;
+/// What is known of the token of one scope.
+#[derive(Default)]
+struct Slot {
+    token: Option<RegistrationToken>,
+    /// The last failure, for those who waited for it.
+    failure: Option<(Instant, Error)>,
+}
 
 impl GithubRegistrar {
     /// A registrar that registers as `config` says.
@@ -48,7 +54,6 @@ impl GithubRegistrar {
             group: config.runner_group.clone(),
             work_dir: config.runner_work_dir.clone(),
             tokens: Mutex::default(),
-            group_id: OnceCell::new(),
         }
     }
 
@@ -66,22 +71,18 @@ impl GithubRegistrar {
         Ok(Registration::Jit { runner_id: made.runner.id, config: made.encoded_jit_config })
     }
 
+    /// Asked for each time, which is free while nothing changes: a group may be made anew.
     async fn group_id(&self, scope: &Scope) -> Result<u64> {
         let (Scope::Org(org), Some(name)) = (scope, &self.group) else { return Ok(DEFAULT_GROUP) };
-        let find = || async {
-            let pages: Vec<Groups> =
-                self.client.get_all(&format!("/orgs/{org}/actions/runner-groups")).await?;
-            let groups = pages.into_iter().flat_map(|page| page.runner_groups);
-            let found = groups.into_iter().find(|group| group.name.eq_ignore_ascii_case(name));
-            let missing = || {
-                not_found(
-                    format!("The runner group {name} of {org}"),
-                    "Create it, or change runner_group.",
-                )
-            };
-            found.map(|group| group.id).ok_or_else(missing)
-        };
-        self.group_id.get_or_try_init(find).await.copied()
+        let groups =
+            self.client.get_all::<Groups>(&format!("/orgs/{org}/actions/runner-groups")).await?;
+        let found = groups.into_iter().find(|group| group.name.eq_ignore_ascii_case(name));
+        found.map(|group| group.id).ok_or_else(|| {
+            not_found(
+                format!("The runner group {name} of {org}"),
+                "Create it, or change runner_group.",
+            )
+        })
     }
 }
 
@@ -90,7 +91,11 @@ impl Registrar for GithubRegistrar {
     async fn check(&self) -> Result<()> {
         let Some(owner) = &self.owner else {
             // Costs nothing, and tells whether the credential is taken.
-            return self.client.get::<Value>("/rate_limit").await.map(drop);
+            return match self.client.get::<Value>("/rate_limit").await {
+                // A GitHub Enterprise Server without limits, to a credential that it takes.
+                Err(error) if is_missing(&error) => Ok(()),
+                other => other.map(drop),
+            };
         };
         match self.client.get::<Account>(&format!("/users/{owner}")).await {
             Err(error) if is_missing(&error) => {
@@ -103,7 +108,7 @@ impl Registrar for GithubRegistrar {
 
     async fn register(&self, runner: &NewRunner) -> Result<Registration> {
         match self.kind {
-            RegistrationKind::Jit => self.jit(runner).await,
+            RegistrationKind::Jit => self.jit(runner).await.map_err(as_token_failure),
             RegistrationKind::Token => {
                 self.token(&runner.scope).await.map(|token| Registration::Token(token.token))
             }
@@ -115,17 +120,29 @@ impl Registrar for GithubRegistrar {
             let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
             tokens.entry(scope.clone()).or_default().clone()
         };
-        // Held while asking, so that a burst of launches asks once.
+        let came = Instant::now();
+        // Held while asking, so that a burst of launches asks once, whatever the answer.
         let mut slot = slot.lock().await;
-        if let Some(token) = slot.as_ref().filter(|token| token.expires_at - Utc::now() > MARGIN) {
+        let lasts = |token: &&RegistrationToken| token.expires_at - Utc::now() > MARGIN;
+        if let Some(token) = slot.token.as_ref().filter(lasts) {
             return Ok(token.clone());
         }
+        if let Some((_, error)) = slot.failure.as_ref().filter(|(at, _)| *at > came) {
+            return Err(error.clone());
+        }
         let path = format!("{}/registration-token", runners(scope));
-        let Token { token, expires_at } =
-            self.client.post(&path, &json!({})).await.map_err(as_token_failure)?;
-        let token = RegistrationToken { token, expires_at };
-        *slot = Some(token.clone());
-        Ok(token)
+        match self.client.post::<Token>(&path, &json!({})).await {
+            Ok(Token { token, expires_at }) => {
+                let token = RegistrationToken { token, expires_at };
+                *slot = Slot { token: Some(token.clone()), failure: None };
+                Ok(token)
+            }
+            Err(error) => {
+                let error = as_token_failure(error);
+                slot.failure = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
     }
 
     async fn deregister(&self, scope: &Scope, id: u64) -> Result<Deregistered> {
@@ -137,9 +154,9 @@ impl Registrar for GithubRegistrar {
     }
 
     async fn registered(&self, scope: &Scope) -> Result<Vec<Registered>> {
-        let pages: Vec<Runners> = self.client.get_all(&runners(scope)).await?;
-        let all = pages.into_iter().flat_map(|page| page.runners);
-        Ok(all
+        let listed = self.client.get_all::<Runners>(&runners(scope)).await?;
+        Ok(listed
+            .into_iter()
             .map(|runner| Registered {
                 id: runner.id,
                 name: runner.name,
@@ -159,10 +176,9 @@ fn runners(scope: &Scope) -> String {
 
 /// The guide's phrase for what goes wrong here, unless another one says more.
 fn as_token_failure(error: Error) -> Error {
-    const PHRASE: &str = "Failed to generate runner token";
     match error.code {
         Code::NotAuthenticated | Code::RateLimited => error,
-        _ if error.message.starts_with(PHRASE) => error,
-        _ => Error { message: format!("{PHRASE}: {}", error.message), ..error },
+        _ if error.message.starts_with(TOKEN_FAILED) => error,
+        _ => Error { message: format!("{TOKEN_FAILED}: {}", error.message), ..error },
     }
 }

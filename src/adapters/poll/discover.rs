@@ -1,6 +1,6 @@
 //! Which repositories are watched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use crate::adapters::github::GithubClient;
 use crate::adapters::github::models::{Account, Repository};
 use crate::config::RunnerConfig;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::model::Repo;
 
 /// A repository that is watched.
@@ -19,6 +19,13 @@ pub(super) struct Found {
     pub(super) pushed_at: Option<DateTime<Utc>>,
     /// Whether an organisation owns it.
     pub(super) in_org: bool,
+}
+
+/// What there is to watch.
+pub(super) struct Listing {
+    pub(super) found: Vec<Found>,
+    /// Named one by one, and not to be seen; the others are watched all the same.
+    pub(super) lost: BTreeMap<Repo, Error>,
 }
 
 pub(super) struct Discovery {
@@ -40,39 +47,48 @@ impl Discovery {
         Ok(Self { client, owner: config.owner.clone(), filter })
     }
 
-    /// The repositories, each once.
-    pub(super) async fn list(&self) -> Result<Vec<Found>> {
+    /// The repositories, and those that are named and could not be found.
+    pub(super) async fn list(&self) -> Result<Listing> {
         let listed = match &self.owner {
             Some(owner) => self.of_owner(owner).await?,
-            None => self.client.get_all("/user/repos?sort=pushed&direction=desc").await?,
+            None => self.repositories("/user/repos?").await?,
         };
-        let mut found: Vec<Found> = listed
-            .into_iter()
-            .flatten()
-            .filter_map(|repository| self.filter.admit(repository))
-            .collect();
+        let admitted = listed.iter().filter_map(|repository| self.filter.admit(repository));
+        let mut found: Vec<Found> = admitted.collect();
         let seen: BTreeSet<Repo> = found.iter().map(|found| found.repo.clone()).collect();
+        let mut lost = BTreeMap::new();
         for repo in self.filter.named.iter().filter(|repo| !seen.contains(repo)) {
-            if self.owner.as_ref().is_none_or(|owner| owner.eq_ignore_ascii_case(repo.owner())) {
-                let repository: Repository = self.client.get(&format!("/repos/{repo}")).await?;
-                found.extend(self.filter.admit(repository));
+            if self.owner.as_ref().is_some_and(|owner| !owner.eq_ignore_ascii_case(repo.owner())) {
+                continue;
+            }
+            match self.client.get::<Repository>(&format!("/repos/{repo}")).await {
+                // Renamed perhaps, and still the one that was named.
+                Ok(repository) => found.extend(self.filter.admit_named(&repository)),
+                Err(error) => drop(lost.insert(repo.clone(), error)),
             }
         }
-        Ok(found)
+        Ok(Listing { found, lost })
     }
 
-    async fn of_owner(&self, owner: &str) -> Result<Vec<Vec<Repository>>> {
+    async fn of_owner(&self, owner: &str) -> Result<Vec<Repository>> {
         let account: Account = self.client.get(&format!("/users/{owner}")).await?;
-        let order = "sort=pushed&direction=desc";
         if account.is_org() {
-            return self.client.get_all(&format!("/orgs/{owner}/repos?type=all&{order}")).await;
+            return self.repositories(&format!("/orgs/{owner}/repos?type=all&")).await;
         }
-        // An App's token is nobody's: then only what is public is listed.
-        let me = self.client.get::<Account>("/user").await.ok();
-        if me.is_some_and(|me| me.login.eq_ignore_ascii_case(owner)) {
-            return self.client.get_all(&format!("/user/repos?affiliation=owner&{order}")).await;
+        match self.client.get::<Account>("/user").await {
+            Ok(me) if me.login.eq_ignore_ascii_case(owner) => {
+                self.repositories("/user/repos?affiliation=owner&").await
+            }
+            // An App's token is nobody's: then only what is public is listed.
+            Ok(_) | Err(Error { code: Code::TokenDenied | Code::NotFound, .. }) => {
+                self.repositories(&format!("/users/{owner}/repos?type=owner&")).await
+            }
+            Err(error) => Err(error),
         }
-        self.client.get_all(&format!("/users/{owner}/repos?type=owner&{order}")).await
+    }
+
+    async fn repositories(&self, path: &str) -> Result<Vec<Repository>> {
+        self.client.get_all::<Vec<_>>(&format!("{path}sort=pushed&direction=desc")).await
     }
 }
 
@@ -83,15 +99,18 @@ impl Filter {
         Ok(Self { include, exclude: globs("exclude_repos", exclude)?, named })
     }
 
-    fn admit(&self, repository: Repository) -> Option<Found> {
+    fn admit(&self, repository: &Repository) -> Option<Found> {
+        let wanted = |name: &str| self.include.as_ref().is_none_or(|globs| globs.is_match(name));
+        self.admit_named(repository).filter(|found| wanted(found.repo.as_str()))
+    }
+
+    fn admit_named(&self, repository: &Repository) -> Option<Found> {
         let repo: Repo = repository.full_name.parse().ok()?;
-        let name = repo.as_str();
-        let wanted = self.include.as_ref().is_none_or(|include| include.is_match(name));
-        let alive =
-            !repository.archived.unwrap_or_default() && !repository.disabled.unwrap_or_default();
-        let admitted = alive && wanted && !self.exclude.is_match(name);
-        let in_org = repository.owner.is_org();
-        admitted.then_some(Found { repo, pushed_at: repository.pushed_at, in_org })
+        let dead =
+            repository.archived.unwrap_or_default() || repository.disabled.unwrap_or_default();
+        let admitted = !dead && !self.exclude.is_match(repo.as_str());
+        let (pushed_at, in_org) = (repository.pushed_at, repository.owner.is_org());
+        admitted.then_some(Found { repo, pushed_at, in_org })
     }
 }
 
@@ -113,7 +132,7 @@ mod tests {
     fn admitted(include: &[&str], exclude: &[&str], name: &str) -> bool {
         let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         let filter = Filter::new(&owned(include), &owned(exclude)).unwrap();
-        filter.admit(repository(name, false)).is_some()
+        filter.admit(&repository(name, false)).is_some()
     }
 
     fn repository(name: &str, archived: bool) -> Repository {
@@ -134,7 +153,7 @@ mod tests {
     #[test]
     fn archived_repositories_are_left_out() {
         let filter = Filter::new(&[], &[]).unwrap();
-        assert!(filter.admit(repository("o/web", true)).is_none());
-        assert!(filter.admit(repository("o/web", false)).is_some_and(|found| found.in_org));
+        assert!(filter.admit(&repository("o/web", true)).is_none());
+        assert!(filter.admit(&repository("o/web", false)).is_some_and(|found| found.in_org));
     }
 }

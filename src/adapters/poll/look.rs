@@ -44,34 +44,35 @@ impl Looker {
             let path = format!("{runs}&status={status}");
             async move { self.client.get_all::<Runs>(&path).await }
         };
-        // Runs in progress too: `needs` and matrices leave queued jobs in them.
-        let pages = try_join_all([list("queued"), list("in_progress")]).await?;
-        // A run that begins between the two listings is in both.
-        let runs: BTreeMap<u64, Run> = pages
-            .into_iter()
-            .flatten()
-            .flat_map(|page| page.workflow_runs)
-            .map(|run| (run.id, run))
-            .collect();
+        // Runs in progress too: `needs` and matrices leave queued jobs in them. One after the other,
+        // in the order in which a run goes: side by side, one that begins could be in neither.
+        let mut listed: Vec<Run> = list("queued").await?;
+        listed.extend(list("in_progress").await?);
+        let runs: BTreeMap<u64, Run> = listed.into_iter().map(|run| (run.id, run)).collect();
         let jobs = try_join_all(runs.keys().map(|run| {
             let path = format!("/repos/{repo}/actions/runs/{run}/jobs?filter=latest");
             async move { self.client.get_all::<Jobs>(&path).await }
         }))
         .await?;
-        let jobs = jobs.into_iter().flatten().flat_map(|page| page.jobs).collect();
+        // A list that changes while its pages are read may show a job twice.
+        let jobs: BTreeMap<u64, SeenJob> =
+            jobs.into_iter().flatten().map(|job| (job.id, job)).collect();
+        let jobs = jobs.into_values();
         let mut seen = self.sort_out(repo, in_org, &runs, jobs, now);
         seen.failed = if failures { self.failed(repo, now).await? } else { before };
         Ok(seen)
     }
 
     async fn failed(&self, repo: &Repo, now: DateTime<Utc>) -> Result<u32> {
-        let since = (now - TimeDelta::days(self.since_days.into())).date_naive();
+        let since = now - TimeDelta::days(self.since_days.into());
+        // By whole days, so that the address is one that GitHub can answer with "not modified".
+        let day = since.date_naive();
         let path = format!(
-            "/repos/{repo}/actions/runs?exclude_pull_requests=true&status=failure&created=%3E%3D{since}"
+            "/repos/{repo}/actions/runs?exclude_pull_requests=true&status=failure&created=%3E%3D{day}"
         );
-        let pages: Vec<Runs> = self.client.get_all(&path).await?;
-        let count: usize = pages.iter().map(|page| page.workflow_runs.len()).sum();
-        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+        let runs = self.client.get_all::<Runs>(&path).await?;
+        let recent = |run: &&Run| run.created_at.is_none_or(|created| created >= since);
+        Ok(u32::try_from(runs.iter().filter(recent).count()).unwrap_or(u32::MAX))
     }
 
     fn sort_out(
@@ -79,7 +80,7 @@ impl Looker {
         repo: &Repo,
         in_org: bool,
         runs: &BTreeMap<u64, Run>,
-        jobs: Vec<SeenJob>,
+        jobs: impl Iterator<Item = SeenJob>,
         now: DateTime<Utc>,
     ) -> RepoDemand {
         let scope = match self.scope {
@@ -100,7 +101,7 @@ impl Looker {
                         scope: scope.clone(),
                         name: name(&seen),
                         url: self.url(&seen),
-                        labels: Labels::new(&seen.labels),
+                        labels: Labels::new(seen.labels.iter().flatten()),
                         queued_at: since.unwrap_or(now),
                     });
                 }

@@ -16,17 +16,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use tokio::sync::Mutex;
 
-use self::discover::Discovery;
+use self::discover::{Discovery, Listing};
 use self::look::Looker;
 use self::schedule::{Schedule, State};
 use crate::adapters::github::GithubClient;
 use crate::config::RunnerConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Demand, Repo};
 use crate::ports::DemandSource;
 
-/// Repositories that are looked at side by side; the client bounds the requests.
-const LOOKS: usize = 16;
+/// Repositories that are looked at side by side; the client bounds the requests, of which each
+/// repository has one at a time at least.
+const LOOKS: usize = 32;
 /// A list of repositories is used for at most this long.
 const LISTING: TimeDelta = TimeDelta::seconds(60);
 
@@ -44,6 +45,8 @@ pub struct Poller {
 struct Known {
     listed_at: Option<DateTime<Utc>>,
     repos: BTreeMap<Repo, State>,
+    /// Named one by one, and not found by the last listing.
+    lost: BTreeMap<Repo, Error>,
 }
 
 impl Poller {
@@ -63,23 +66,18 @@ impl Poller {
         if known.listed_at.is_some_and(|listed| now - listed < patience) {
             return Ok(());
         }
+        // Nothing is touched before: whoever stops waiting here loses nothing of what is known.
+        let Listing { found, lost } = self.discovery.list().await?;
         let mut before = std::mem::take(&mut known.repos);
-        match self.discovery.list().await {
-            Ok(found) => {
-                for found in found {
-                    let mut state = before.remove(&found.repo).unwrap_or_default();
-                    state.pushed_at = found.pushed_at;
-                    state.in_org = found.in_org;
-                    known.repos.insert(found.repo, state);
-                }
-                known.listed_at = Some(now);
-                Ok(())
-            }
-            Err(error) => {
-                known.repos = before;
-                Err(error)
-            }
+        for found in found {
+            let mut state = before.remove(&found.repo).unwrap_or_default();
+            state.pushed_at = found.pushed_at;
+            state.in_org = found.in_org;
+            known.repos.insert(found.repo, state);
         }
+        known.lost = lost;
+        known.listed_at = Some(now);
+        Ok(())
     }
 }
 
@@ -109,15 +107,20 @@ impl DemandSource for Poller {
             .await;
         for (repo, seen, failures) in looked {
             if let Some(state) = known.repos.get_mut(&repo) {
-                state.looked_at = Some(now);
+                if !seen.as_ref().is_err_and(|error| error.retryable) {
+                    state.looked_at = Some(now);
+                }
                 if failures && seen.is_ok() {
                     state.failures_at = Some(now);
                 }
                 state.last = Some(seen);
             }
         }
-        let mut demand =
-            Demand { repos: Vec::new(), unseen: BTreeMap::new(), rate_limit: self.client.budget() };
+        let mut demand = Demand {
+            repos: Vec::new(),
+            unseen: known.lost.clone(),
+            rate_limit: self.client.budget(),
+        };
         for (repo, state) in &known.repos {
             match &state.last {
                 Some(Ok(seen)) => demand.repos.push(seen.clone()),

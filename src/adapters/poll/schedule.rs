@@ -10,8 +10,12 @@ use crate::model::{Repo, RepoDemand};
 
 /// Every repository is looked at within this time.
 const SWEEP: TimeDelta = TimeDelta::minutes(10);
-/// Quiet repositories of one look: a sweep is spread, a first look is not for ever.
-const SLICE: usize = 100;
+/// Quiet repositories of one look that were never looked at: each costs three requests of the
+/// hourly budget.
+const FIRST_LOOKS: usize = 100;
+/// Quiet repositories of one look that are swept again: "not modified" is free of the hourly budget,
+/// and counts for the 900 points a minute of the secondary limit (docs.github.com: rate limits).
+const SWEPT: usize = 200;
 /// Failed runs are told, nothing hangs on them.
 const FAILURES: TimeDelta = TimeDelta::minutes(10);
 
@@ -27,6 +31,7 @@ pub(super) struct Schedule {
 pub(super) struct State {
     pub(super) pushed_at: Option<DateTime<Utc>>,
     pub(super) in_org: bool,
+    /// When it was last seen, or refused for good; what may pass is no look.
     pub(super) looked_at: Option<DateTime<Utc>>,
     pub(super) failures_at: Option<DateTime<Utc>>,
     pub(super) last: Option<Result<RepoDemand, Error>>,
@@ -49,24 +54,27 @@ impl Schedule {
         Self { poll_interval, recent: TimeDelta::days(since_days.into()) }
     }
 
-    /// The repositories to look at now.
+    /// The repositories to look at now, the longest unseen first: where a limit ends the look before
+    /// its end, the next one goes on with the others.
     pub(super) fn due(&self, repos: &BTreeMap<Repo, State>, now: DateTime<Utc>) -> Vec<Repo> {
-        let mut due = Vec::new();
-        let mut sweep = Vec::new();
+        let (mut due, mut unknown, mut quiet) = (Vec::new(), Vec::new(), Vec::new());
         for (repo, state) in repos {
             let age = state.looked_at.map(|looked| now - looked);
             let recent = state.pushed_at.is_some_and(|pushed| now - pushed <= self.recent);
             // A little early is on time: the loop's own timer is not exact.
             let late = |interval: TimeDelta| age.is_none_or(|age| age >= interval * 9 / 10);
+            let entry = (state.looked_at, repo);
             if state.is_hot() || (recent && late(self.poll_interval)) {
-                due.push(repo.clone());
+                due.push(entry);
             } else if !recent && late(SWEEP.max(self.poll_interval)) {
-                sweep.push((state.looked_at, repo.clone()));
+                if age.is_none() { unknown.push(entry) } else { quiet.push(entry) }
             }
         }
-        sweep.sort();
-        due.extend(sweep.into_iter().take(SLICE).map(|(_, repo)| repo));
-        due
+        quiet.sort();
+        due.extend(unknown.into_iter().take(FIRST_LOOKS));
+        due.extend(quiet.into_iter().take(SWEPT));
+        due.sort();
+        due.into_iter().map(|(_, repo)| repo.clone()).collect()
     }
 
     /// Whether the failed runs of a repository are to be counted again.
@@ -125,9 +133,26 @@ mod tests {
     fn quiet_repositories_are_swept_the_longest_unseen_first_a_slice_at_a_time() {
         assert!(!is_due(state(90_000, Some(500))));
         assert!(is_due(state(90_000, Some(600))));
-        let quiet = |index: i64| (repo(&format!("r{index}")), state(90_000, Some(1_000 + index)));
-        let due = schedule().due(&(0..150).map(quiet).collect(), NOW);
-        assert_eq!((due.len(), &due[0]), (100, &repo("r149")));
+        let quiet = |looked: Option<i64>| {
+            let all = (0..250).map(|index| {
+                (repo(&format!("r{index}")), state(90_000, looked.map(|looked| looked + index)))
+            });
+            schedule().due(&all.collect(), NOW)
+        };
+        assert_eq!((quiet(Some(1_000)).len(), &quiet(Some(1_000))[0]), (SWEPT, &repo("r249")));
+        assert_eq!(quiet(None).len(), FIRST_LOOKS);
+    }
+
+    #[test]
+    fn what_a_look_could_not_reach_comes_first_in_the_next() {
+        let cut = |looked| State {
+            last: Some(Err(Error::new(Code::RateLimited, "", ""))),
+            ..state(60, looked)
+        };
+        let hot = State { last: seen(1), ..state(60, Some(1)) };
+        let repos = [(repo("a"), hot), (repo("y"), cut(Some(240))), (repo("z"), cut(None))];
+        let due = schedule().due(&repos.into(), NOW);
+        assert_eq!(due, [repo("z"), repo("y"), repo("a")]);
     }
 
     #[test]
