@@ -3,7 +3,13 @@
 //! `cargo bench --bench poll -- [REPOSITORIES] [LOOKS]` prints one line of JSON. The simulated
 //! GitHub runs in a process of its own, so that its work is not counted as ours.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -33,12 +39,16 @@ async fn simulate(count: usize) {
     (0..count).for_each(|number| github.add_repo(RepoSpec::new(format!("octo-org/r{number:05}"))));
     println!("{}", github.url());
     // Until the parent is gone.
-    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()))
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 async fn measure() {
     let numbers: Vec<usize> = std::env::args().filter_map(|word| word.parse().ok()).collect();
-    let (count, looks) = (numbers.first().copied().unwrap_or(1_000), numbers.get(1).copied().unwrap_or(7));
+    let (count, looks) =
+        (numbers.first().copied().unwrap_or(1_000), numbers.get(1).copied().unwrap_or(7));
     let mut child = Command::new(std::env::current_exe().unwrap())
         .env(SIMULATOR, count.to_string())
         .stdin(Stdio::piped())
