@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use crate::error::{Code, Error, Result};
@@ -31,11 +32,15 @@ const TERMINATED: i64 = 143;
 /// The exit code of a process that broke: 128 and SIGABRT.
 const ABORTED: i64 = 134;
 
+/// How long a call to an engine that hangs takes, as with a real one.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Runners in memory.
 pub struct MemoryEngine {
     process: Process,
     now: Clock,
     state: Arc<State>,
+    hanging: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -47,7 +52,8 @@ struct State {
 #[derive(Default)]
 struct Shared {
     entries: BTreeMap<u64, Entry>,
-    launched: u64,
+    launched: Vec<String>,
+    most: usize,
     host: Option<Host>,
     unreachable: bool,
     failures: VecDeque<Error>,
@@ -80,15 +86,8 @@ impl State {
 }
 
 impl Shared {
-    fn check(&self) -> Result<()> {
-        if self.unreachable {
-            return Err(Error::new(
-                Code::DockerUnreachable,
-                "Docker is not accessible: the engine in memory was told not to answer.",
-                "Let it answer again.",
-            ));
-        }
-        Ok(())
+    fn live(&self) -> usize {
+        self.entries.values().filter(|entry| !entry.container.ended).count()
     }
 
     fn find(&self, id: &str) -> Option<(u64, &Entry)> {
@@ -99,7 +98,7 @@ impl Shared {
 impl MemoryEngine {
     /// An engine whose runners do what `process` says and whose clock is `now`.
     pub fn new(process: Process, now: Clock) -> Self {
-        Self { process, now, state: Arc::default() }
+        Self { process, now, state: Arc::default(), hanging: watch::Sender::new(false) }
     }
 
     /// What `host` answers from now on.
@@ -113,9 +112,38 @@ impl MemoryEngine {
         self.state.wake.notify_one();
     }
 
+    /// Whether calls get no answer from now on; each is given up after half a minute.
+    pub fn set_hanging(&self, hanging: bool) {
+        self.hanging.send_replace(hanging);
+    }
+
     /// Lets the next `count` launches fail with `error`.
     pub fn fail_next_launches(&self, count: usize, error: &Error) {
         self.state.lock().failures.extend(std::iter::repeat_n(error.clone(), count));
+    }
+
+    /// The names of all runners so far, in the order of their launches.
+    pub fn launched(&self) -> Vec<String> {
+        self.state.lock().launched.clone()
+    }
+
+    /// The most processes that there were at once so far.
+    pub fn most_at_once(&self) -> usize {
+        self.state.lock().most
+    }
+
+    /// What every call begins with: the state, if the engine answers.
+    async fn answer(&self) -> Result<MutexGuard<'_, Shared>> {
+        let failed = |reason: &str| {
+            let message = format!("Docker is not accessible: the engine in memory {reason}.");
+            Error::new(Code::DockerUnreachable, message, "Let it answer again.")
+        };
+        let mut hanging = self.hanging.subscribe();
+        if tokio::time::timeout(PATIENCE, hanging.wait_for(|hanging| !hanging)).await.is_err() {
+            return Err(failed("did not answer in time"));
+        }
+        let shared = self.state.lock();
+        if shared.unreachable { Err(failed("was told not to answer")) } else { Ok(shared) }
     }
 }
 
@@ -135,8 +163,7 @@ impl Drop for MemoryEngine {
 #[async_trait]
 impl Engine for MemoryEngine {
     async fn host(&self) -> Result<Host> {
-        let shared = self.state.lock();
-        shared.check()?;
+        let shared = self.answer().await?;
         Ok(shared.host.clone().unwrap_or_else(|| Host {
             engine_id: "memory".to_owned(),
             engine: "in-memory engine".to_owned(),
@@ -148,18 +175,16 @@ impl Engine for MemoryEngine {
     }
 
     async fn prepare(&self, _: Report<'_>) -> Result<()> {
-        self.state.lock().check()
+        self.answer().await.map(drop)
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {
-        let shared = self.state.lock();
-        shared.check()?;
+        let shared = self.answer().await?;
         Ok(shared.entries.values().map(|entry| entry.container.clone()).collect())
     }
 
     async fn launch(&self, launch: &Launch) -> Result<String> {
-        let mut shared = self.state.lock();
-        shared.check()?;
+        let mut shared = self.answer().await?;
         if let Some(error) = shared.failures.pop_front() {
             return Err(error);
         }
@@ -171,8 +196,8 @@ impl Engine for MemoryEngine {
                 "Remove the other container of this name, or wait until it is gone.",
             ));
         }
-        shared.launched += 1;
-        let number = shared.launched;
+        shared.launched.push(runner.name.clone());
+        let number = shared.launched.len() as u64;
         // Spread, so that short prefixes differ, and as long as an engine's.
         let id = format!("{:016x}{number:048x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let container = Container {
@@ -202,14 +227,14 @@ impl Engine for MemoryEngine {
             exit_code: None,
         };
         shared.entries.insert(number, entry);
+        shared.most = shared.most.max(shared.live());
         self.state.wake.notify_one();
         Ok(id)
     }
 
     async fn stop(&self, container: &Container) -> Result<Ended> {
         let found = {
-            let shared = self.state.lock();
-            shared.check()?;
+            let shared = self.answer().await?;
             shared.find(&container.id).map(|(number, entry)| {
                 entry.task.abort();
                 number
@@ -228,8 +253,7 @@ impl Engine for MemoryEngine {
     }
 
     async fn remove(&self, container: &Container) -> Result<()> {
-        let mut shared = self.state.lock();
-        shared.check()?;
+        let mut shared = self.answer().await?;
         if let Some(number) = shared.find(&container.id).map(|(number, _)| number)
             && let Some(entry) = shared.entries.remove(&number)
         {
@@ -240,8 +264,7 @@ impl Engine for MemoryEngine {
     }
 
     async fn logs(&self, id: &str, lines: usize) -> Result<String> {
-        let shared = self.state.lock();
-        shared.check()?;
+        let shared = self.answer().await?;
         let Some((_, entry)) = shared.find(id) else {
             return Err(not_found(format!("The container {id}"), "List the containers there are."));
         };
@@ -255,125 +278,4 @@ impl Engine for MemoryEngine {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::sync::Semaphore;
-
-    use super::*;
-    use crate::model::{Labels, Origin, Scope};
-    use crate::ports::NewRunner;
-
-    fn launch(name: &str) -> Launch {
-        Launch {
-            runner: NewRunner {
-                name: name.to_owned(),
-                scope: Scope::org("octo-org"),
-                repo: None,
-                labels: Labels::new(["linux"]),
-                origin: Origin::Queue,
-            },
-            registration: Registration::Jit { runner_id: 7, config: "j1t".into() },
-        }
-    }
-
-    /// An engine whose runners exit with 3 when the gate lets them.
-    fn gated() -> (MemoryEngine, Arc<Semaphore>) {
-        let gate = Arc::new(Semaphore::new(0));
-        let inner = Arc::clone(&gate);
-        let process: Process = Arc::new(move |_| {
-            let gate = Arc::clone(&inner);
-            async move { gate.acquire().await.map_or(1, |_| 3) }.boxed()
-        });
-        (MemoryEngine::new(process, Arc::new(|| DateTime::UNIX_EPOCH)), gate)
-    }
-
-    async fn only(engine: &MemoryEngine) -> Container {
-        engine.containers().await.unwrap().pop().unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_runner_is_listed_while_it_runs_and_after_it_has_ended_until_it_is_removed() {
-        let (engine, gate) = gated();
-        let id = engine.launch(&launch("r-1")).await.unwrap();
-        engine.changed().await;
-        let running = only(&engine).await;
-        assert_eq!((running.id.as_str(), running.ended), (id.as_str(), false));
-        assert_eq!((running.created_at, running.runner_id), (DateTime::UNIX_EPOCH, Some(7)));
-        gate.add_permits(1);
-        engine.changed().await;
-        let ended = only(&engine).await;
-        assert_eq!((ended.status.as_str(), ended.ended), ("exited", true));
-        assert_eq!(engine.stop(&ended).await.unwrap().exit_code, Some(3));
-        engine.remove(&ended).await.unwrap();
-        engine.remove(&ended).await.unwrap();
-        assert_eq!(engine.containers().await.unwrap(), []);
-        assert_eq!(engine.logs(&id, 9).await.unwrap_err().code, Code::NotFound);
-    }
-
-    #[tokio::test]
-    async fn a_stopped_runner_has_ended_before_its_process_did() {
-        let (engine, _gate) = gated();
-        let id = engine.launch(&launch("r-1")).await.unwrap();
-        let ended = engine.stop(&only(&engine).await).await.unwrap();
-        assert_eq!(ended.exit_code, Some(TERMINATED));
-        assert_eq!(ended.log_tail, "r-1 started\nr-1 exited with code 143");
-        assert_eq!(engine.logs(&id, 1).await.unwrap(), "r-1 exited with code 143");
-        assert!(only(&engine).await.ended);
-    }
-
-    #[tokio::test]
-    async fn a_name_is_used_once() {
-        let (engine, _gate) = gated();
-        engine.launch(&launch("r-1")).await.unwrap();
-        let error = engine.launch(&launch("r-1")).await.unwrap_err();
-        assert!(error.message.starts_with("Container failed to start"), "{error}");
-        assert_eq!(engine.containers().await.unwrap().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn launches_fail_as_often_as_they_were_told_to_and_leave_nothing() {
-        let (engine, _gate) = gated();
-        engine.fail_next_launches(2, &Error::new(Code::ContainerFailed, "m", "r"));
-        for _ in 0..2 {
-            engine.launch(&launch("r-1")).await.unwrap_err();
-            assert_eq!(engine.containers().await.unwrap(), []);
-        }
-        engine.launch(&launch("r-1")).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn an_engine_out_of_reach_fails_every_call_and_its_runners_go_on() {
-        let (engine, gate) = gated();
-        engine.launch(&launch("r-1")).await.unwrap();
-        let container = only(&engine).await;
-        engine.set_reachable(false);
-        assert_eq!(engine.containers().await.unwrap_err().code, Code::DockerUnreachable);
-        assert_eq!(engine.host().await.unwrap_err().code, Code::DockerUnreachable);
-        assert_eq!(engine.stop(&container).await.unwrap_err().code, Code::DockerUnreachable);
-        assert_eq!(engine.launch(&launch("r-2")).await.unwrap_err().code, Code::DockerUnreachable);
-        gate.add_permits(1);
-        while engine.changed().now_or_never().is_some() {}
-        engine.changed().await;
-        engine.set_reachable(true);
-        assert!(only(&engine).await.ended);
-    }
-
-    #[tokio::test]
-    async fn a_process_that_panics_has_ended_too() {
-        let process: Process = Arc::new(|_| async { panic!("on purpose") }.boxed());
-        let engine = MemoryEngine::new(process, Arc::new(Utc::now));
-        engine.launch(&launch("r-1")).await.unwrap();
-        while !only(&engine).await.ended {
-            engine.changed().await;
-        }
-        let ended = engine.stop(&only(&engine).await).await.unwrap();
-        assert_eq!(ended.exit_code, Some(ABORTED));
-    }
-
-    #[tokio::test]
-    async fn a_wake_that_nobody_waited_for_is_kept() {
-        let (engine, _gate) = gated();
-        engine.launch(&launch("r-1")).await.unwrap();
-        assert!(engine.changed().now_or_never().is_some());
-        assert!(engine.changed().now_or_never().is_none());
-    }
-}
+mod tests;

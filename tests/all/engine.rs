@@ -5,6 +5,7 @@ mod events;
 mod failures;
 mod leftovers;
 mod pulls;
+mod slow;
 mod unprivileged;
 
 use std::collections::HashMap;

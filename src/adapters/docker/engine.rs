@@ -24,6 +24,7 @@ use super::connect::{DEFAULT_SOCKET, Endpoint};
 use super::events::Events;
 use super::failure::{CALL, container_failed, not_accessible, status, within};
 use super::image::Gate;
+use super::launching::Launching;
 use super::spec::{self, Site};
 use super::workspace::Workspaces;
 use super::{labels, logs};
@@ -50,6 +51,7 @@ pub(super) struct Inner {
     pub(super) endpoint: Endpoint,
     pub(super) workspaces: Workspaces,
     pub(super) gate: Gate,
+    pub(super) launching: Launching,
     /// The group of a socket that we can't look at ourselves.
     pub(super) far_group: tokio::sync::OnceCell<u32>,
     docker: OnceCell<Docker>,
@@ -71,6 +73,7 @@ impl DockerEngine {
             endpoint,
             workspaces,
             gate: Gate::default(),
+            launching: Launching::default(),
             far_group: tokio::sync::OnceCell::new(),
             docker: OnceCell::new(),
             site: Mutex::default(),
@@ -84,8 +87,8 @@ impl DockerEngine {
     /// # Errors
     /// The first thing that could not be deleted; the others are.
     pub async fn sweep(&self) -> Result<()> {
-        let alive = self.containers().await?.into_iter().map(|container| container.name);
-        self.inner.sweep(alive.collect()).await
+        let (_, alive) = self.inner.look().await?;
+        self.inner.sweep(alive).await
     }
 }
 
@@ -115,9 +118,8 @@ impl Engine for DockerEngine {
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {
-        let containers = self.inner.containers().await?;
+        let (containers, alive) = self.inner.look().await?;
         if self.inner.is_sweep_due() {
-            let alive: HashSet<_> = containers.iter().map(|c| c.name.clone()).collect();
             let inner = Arc::clone(&self.inner);
             tokio::spawn(async move {
                 if let Err(error) = inner.sweep(alive).await {
@@ -221,13 +223,24 @@ impl Inner {
         Ok(site)
     }
 
-    pub(super) async fn containers(&self) -> Result<Vec<Container>> {
+    /// The containers of this instance, and the names of all runners that leave no leftovers: theirs
+    /// and those of launches under way.
+    async fn look(&self) -> Result<(Vec<Container>, HashSet<String>)> {
+        // Before the listing: a launch that ends while it is made is in the one or in the other.
+        let launching = self.launching.names();
         let filters = labels::filter(&self.config.instance, None);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let listed = self.call(async |docker| docker.list_containers(Some(options)).await).await;
         let now = Utc::now();
         let listed = listed.map_err(|error| self.failed(&error))?;
-        Ok(listed.into_iter().filter_map(|summary| labels::read(summary, now)).collect())
+        let mut containers: Vec<_> =
+            listed.into_iter().filter_map(|summary| labels::read(summary, now)).collect();
+        for container in containers.iter_mut().filter(|c| c.status == "created") {
+            container.ended &= !launching.contains(&container.name);
+        }
+        let names = containers.iter().map(|container| container.name.clone());
+        let alive = names.chain(launching).collect();
+        Ok((containers, alive))
     }
 
     /// The last `lines` lines of a container, cleaned.

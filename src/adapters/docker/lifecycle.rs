@@ -41,6 +41,7 @@ impl Inner {
         let (name, now) = (launch.runner.name.as_str(), Utc::now());
         spec::check(&self.config, launch)?;
         let work_dir = self.workspaces.path(name)?;
+        let _under_way = self.launching.begin(name);
         let image = self.image(&|_| {}).await?;
         let site = self.site().await?;
         let gid = self.socket_group(&site).await?;
@@ -289,7 +290,8 @@ impl Inner {
         delete().await?.map_err(|error| left(&error))
     }
 
-    /// Deletes what has no container in `alive` and is too old to be of a launch under way.
+    /// Deletes what is of no runner in `alive`, unless it is so young that it may be of one that began
+    /// after `alive` was made.
     pub(super) async fn sweep(&self, alive: HashSet<String>) -> Result<()> {
         let before = Utc::now() - HALF_MADE;
         let orphan = |volume: &Volume| {

@@ -11,6 +11,7 @@ mod events;
 mod failure;
 mod image;
 mod labels;
+mod launching;
 mod lifecycle;
 mod logs;
 mod spec;

@@ -37,6 +37,12 @@ async fn every_queued_job_is_run_once_within_the_bound_and_nothing_is_left() {
     assert_eq!((world.containers().await, world.github.change(|s| s.runners.len())), (0, 0));
     world.kit.stop_autoscaler().await.unwrap();
     assert_eq!(most.await.unwrap(), 4);
+    let engine = &world.engine;
+    assert_eq!(
+        (engine.most_at_once(), engine.launched().len()),
+        (4, 40),
+        "the engine says so, too"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,6 +90,23 @@ async fn an_outage_of_the_engine_launches_nothing_and_ends_by_itself() {
     assert_eq!(error.code, Code::DockerUnreachable);
     world.engine.set_reachable(true);
     world.until("both are done", |world| world.github.done() == 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_hangs_is_told_of_and_every_job_is_run_once_afterwards() {
+    let world = World::new(2);
+    world.github.queue("a", 6, 20);
+    world.kit.start_autoscaler().await.unwrap();
+    world.until("two are at work", |world| world.github.running() == 2).await;
+    world.engine.set_hanging(true);
+    world.pass(300).await;
+    let error = world.kit.get_status().await.unwrap().last_error.unwrap();
+    assert_eq!(error.code, Code::DockerUnreachable);
+    world.engine.set_hanging(false);
+    world.until("all are done", |world| world.github.done() == 6).await;
+    world.pass(60).await;
+    assert_eq!((world.engine.most_at_once(), world.engine.launched().len()), (2, 6));
+    assert_eq!((world.containers().await, world.github.change(|s| s.runners.len())), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,109 @@
+//! An engine that takes longer for a launch than anybody thought: what there is of it already is
+//! no leftover. The engine is played by this test.
+
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+/// Its start of a container hangs until it is let go.
+struct Slow {
+    asked: Semaphore,
+    go: Semaphore,
+    listed: Mutex<Vec<Value>>,
+}
+
+/// An engine in the midst of a launch of the runner `r-1`, which works under `work`.
+async fn in_the_midst(
+    work: &std::path::Path,
+) -> (Arc<DockerEngine>, Arc<Slow>, JoinHandle<Result<String, runner_kit::error::Error>>) {
+    let slow = Arc::new(Slow {
+        asked: Semaphore::new(0),
+        go: Semaphore::new(0),
+        listed: Mutex::default(),
+    });
+    let start = async |State(slow): State<Arc<Slow>>| {
+        slow.asked.add_permits(1);
+        slow.go.acquire().await.unwrap().forget();
+        StatusCode::NO_CONTENT
+    };
+    let list = async |State(slow): State<Arc<Slow>>| Json(slow.listed.lock().unwrap().clone());
+    let info = json!({"OSType": "linux", "DockerRootDir": "/"});
+    let app = Router::new()
+        .route("/info", get(async || Json(info)))
+        .route("/images/{name}/json", get(async || Json(json!({"Id": "sha256:00"}))))
+        .route("/containers/create", post(async || created()))
+        .route("/containers/{id}/start", post(start))
+        .route("/containers/json", get(list))
+        .route("/volumes", get(async || Json(json!({"Volumes": []}))))
+        .with_state(Arc::clone(&slow));
+    let engine = Arc::new(played_engine(app, |config| {
+        config.runner_work_dir = work.to_owned();
+        config.runner_image = "tiny".to_owned();
+    }));
+    let repo: Repo = "octo-org/website".parse().unwrap();
+    let launch = Launch {
+        runner: NewRunner {
+            name: "r-1".to_owned(),
+            scope: Scope::Repo(repo.clone()),
+            repo: Some(repo),
+            labels: Labels::new(["linux"]),
+            origin: Origin::Queue,
+        },
+        registration: Registration::Token("t0p-secret".into()),
+    };
+    let launcher = Arc::clone(&engine);
+    let launched = tokio::spawn(async move { launcher.launch(&launch).await });
+    tokio::time::timeout(PATIENCE, slow.asked.acquire()).await.unwrap().unwrap().forget();
+    (engine, slow, launched)
+}
+
+fn created() -> (StatusCode, Json<Value>) {
+    (StatusCode::CREATED, Json(json!({"Id": "c0ffee", "Warnings": []})))
+}
+
+#[tokio::test]
+async fn the_work_directory_of_a_launch_under_way_is_no_leftover_however_old_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let work = directory.path().join("work");
+    let (engine, slow, launched) = in_the_midst(&work).await;
+    let marker = fs::File::options().write(true).open(work.join(".played@r-1")).unwrap();
+    marker.set_modified(SystemTime::now() - Duration::from_secs(600)).unwrap();
+    engine.sweep().await.unwrap();
+    assert!(work.join("r-1").exists());
+
+    slow.go.add_permits(1);
+    assert_eq!(launched.await.unwrap().unwrap(), "c0ffee");
+    // Nothing is listed, so it is a leftover now.
+    engine.sweep().await.unwrap();
+    assert!(!work.join("r-1").exists());
+}
+
+#[tokio::test]
+async fn a_container_whose_launch_is_under_way_has_not_ended_however_long_it_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (engine, slow, launched) = in_the_midst(&directory.path().join("work")).await;
+    let label = |name: &str| format!("io.ipfs-accelerate.runner.{name}");
+    let made = |id: &str, name: &str| {
+        let labels = json!({label("name"): name, label("created"): "2020-01-01T00:00:00Z"});
+        json!({"Id": id, "Names": [format!("/{name}")], "State": "created", "Labels": labels})
+    };
+    *slow.listed.lock().unwrap() = vec![made("c0ffee", "r-1"), made("c0c0a", "r-0")];
+    let ended = async || {
+        let containers = engine.containers().await.unwrap();
+        containers.into_iter().map(|c| (c.name, c.ended)).collect::<Vec<_>>()
+    };
+    let both = |first| [("r-1".to_owned(), first), ("r-0".to_owned(), true)];
+    assert_eq!(ended().await, both(false));
+    slow.go.add_permits(1);
+    launched.await.unwrap().unwrap();
+    assert_eq!(ended().await, both(true));
+}
