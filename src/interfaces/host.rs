@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use super::service::{self, Places};
+use super::service::{self, Claim, Places};
 use crate::assemble;
 use crate::config::{Loaded, Sources, StartInput, load};
 use crate::error::{Code, Error, Result};
@@ -21,6 +21,14 @@ use crate::views::Mode;
 const START_PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks whether it answers.
 const START_POLL: Duration = Duration::from_millis(20);
+
+/// Who does what is asked.
+enum Found {
+    /// The service did.
+    Answer(Result<Answer<Value>>),
+    /// This process is to; what changes nothing needs no claim.
+    Claim(Option<Claim>),
+}
 
 /// A call: what the caller wants to be told meanwhile, and whether it still waits.
 #[derive(Debug, Clone, Default)]
@@ -104,15 +112,33 @@ impl Caller {
         arguments: Arguments,
         call: &Call,
     ) -> Result<Answer<Value>> {
-        if let Some(answer) = self.places.call(entry.tool, arguments.clone()).await {
-            return answer;
-        }
+        let claim = match self.find_or_claim(entry, &arguments).await? {
+            Found::Answer(answer) => return answer,
+            Found::Claim(claim) => claim,
+        };
         if entry.tool == operations::START {
+            drop(claim);
             return self.start(arguments, call).await;
         }
-        // Launches are counted by the process that makes them: one at a time may.
-        let _claim = if entry.hints.read_only { None } else { Some(self.places.claim()?) };
-        entry.call(self.kit()?, arguments).await
+        // Launches are counted by the process that makes them: whoever holds the claim.
+        let answer = entry.call(self.kit()?, arguments).await;
+        drop(claim);
+        answer
+    }
+
+    /// The answer of the running service, or the claim to do it here.
+    async fn find_or_claim(&self, entry: &Entry, arguments: &Arguments) -> Result<Found> {
+        loop {
+            if let Some(answer) = self.places.call(entry.tool, arguments.clone()).await {
+                return Ok(Found::Answer(answer));
+            }
+            if entry.hints.read_only {
+                return Ok(Found::Claim(None));
+            }
+            if let Some(claim) = self.places.claim_or_find().await? {
+                return Ok(Found::Claim(Some(claim)));
+            }
+        }
     }
 
     async fn start(&self, arguments: Arguments, call: &Call) -> Result<Answer<Value>> {

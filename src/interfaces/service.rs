@@ -13,6 +13,7 @@ use rmcp::model::CallToolRequestParams;
 use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::host::Host;
@@ -24,6 +25,11 @@ use crate::runner_kit::RunnerKit;
 
 /// How long connections may take to read the last answers when the service ends.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long a process that is starting or ending is waited for: a stop takes ten seconds at most.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks whether it has.
+const CLAIM_POLL: Duration = Duration::from_millis(50);
 
 /// Where the service of an instance keeps what others find it by.
 #[derive(Debug, Clone)]
@@ -65,6 +71,24 @@ impl Places {
                 "Wait for it, or choose another instance with --instance.",
             )),
             Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    /// Makes this process the service; `None` when there is one that answers. A process that is
+    /// just starting or ending holds the claim and does not answer: it is waited for.
+    pub async fn claim_or_find(&self) -> Result<Option<Claim>> {
+        let patience = Instant::now() + CLAIM_PATIENCE;
+        loop {
+            if self.connect().await.is_some() {
+                return Ok(None);
+            }
+            match self.claim() {
+                Ok(claim) => return Ok(Some(claim)),
+                Err(error) if error.code == Code::AlreadyRunning && Instant::now() < patience => {
+                    tokio::time::sleep(CLAIM_POLL).await;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 

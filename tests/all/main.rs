@@ -5,6 +5,7 @@
 
 mod autoscaling;
 mod bad_days;
+mod demo;
 mod engine;
 mod faces;
 mod generated;

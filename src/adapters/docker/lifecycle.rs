@@ -5,10 +5,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bollard::errors::Error as EngineError;
-use bollard::models::{ContainerCreateBody, ContainerStateStatusEnum, Volume, VolumeCreateRequest};
+use bollard::models::{
+    ContainerCreateBody, ContainerState, ContainerStateStatusEnum, Volume, VolumeCreateRequest,
+};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
     ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions,
@@ -30,6 +32,12 @@ use crate::ports::Launch;
 
 /// How long a runner has to end after it was told to.
 const GRACE: i32 = 10;
+
+/// The exit code of a process that was killed: 128 and SIGKILL.
+const KILLED: i64 = 137;
+/// How often, and how far apart, a killed container is asked again whether memory was the reason.
+const OOM_LOOKS: usize = 5;
+const OOM_DELAY: Duration = Duration::from_millis(50);
 
 /// What the history keeps of a runner's log.
 const TAIL_LINES: usize = 40;
@@ -180,14 +188,19 @@ impl Inner {
             Err(error) if status(&error) == Some(404) => return Ok(gone()),
             Err(error) => return Err(self.failed(&error)),
         }
-        let options = None::<InspectContainerOptions>;
-        let inspected =
-            self.call(async |docker| docker.inspect_container(&container.id, options).await).await;
-        let state = match inspected {
-            Ok(inspected) => inspected.state.unwrap_or_default(),
+        let mut state = match self.state(&container.id).await {
+            Ok(state) => state,
             Err(error) if status(&error) == Some(404) => return Ok(gone()),
             Err(error) => return Err(self.failed(&error)),
         };
+        // The engine learns of the exit before it learns that memory was the reason.
+        for _ in 0..OOM_LOOKS {
+            if state.exit_code != Some(KILLED) || state.oom_killed == Some(true) {
+                break;
+            }
+            tokio::time::sleep(OOM_DELAY).await;
+            state = self.state(&container.id).await.unwrap_or(state);
+        }
         let never_began = state.status == Some(ContainerStateStatusEnum::CREATED);
         let mut log_tail = match self.output(&container.id, TAIL_LINES).await {
             Ok(text) => logs::tail(&text, TAIL_BYTES),
@@ -197,6 +210,13 @@ impl Inner {
             log_tail.push_str("\n(the kernel ended it: it used more memory than memory_limit)");
         }
         Ok(Ended { exit_code: state.exit_code.filter(|_| !never_began), log_tail })
+    }
+
+    async fn state(&self, id: &str) -> Result<ContainerState, EngineError> {
+        let options = None::<InspectContainerOptions>;
+        let inspected =
+            self.call(async |docker| docker.inspect_container(id, options).await).await?;
+        Ok(inspected.state.unwrap_or_default())
     }
 
     async fn halt(&self, id: &str, grace: i32) -> Result<(), EngineError> {

@@ -124,16 +124,21 @@ async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
     }
 }
 
-/// Cancelled by Ctrl-C and by SIGTERM.
+/// Cancelled by Ctrl-C, by SIGTERM, and when the terminal is closed.
 fn interrupted() -> CancellationToken {
     use tokio::signal::unix::{SignalKind, signal};
     let token = CancellationToken::new();
     let cancelled = token.clone();
     tokio::spawn(async move {
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+        let (Ok(mut terminate), Ok(mut hang_up)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+        else {
+            return;
+        };
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
         }
         cancelled.cancel();
     });

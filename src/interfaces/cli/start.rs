@@ -8,7 +8,7 @@ use super::interrupted;
 use super::output::{self, Output};
 use crate::assemble;
 use crate::config::{Loaded, Sources, StartInput, load};
-use crate::error::{Code, Result};
+use crate::error::Result;
 use crate::interfaces::host::{Call, Host};
 use crate::interfaces::http;
 use crate::interfaces::mcp::McpServer;
@@ -30,19 +30,11 @@ pub(super) async fn start(
     let detached = matches.get_flag("detached");
     let background = loaded.background.unwrap_or(false) && !detached;
     let places = Places::of(&loaded.config, &sources.env);
-    let claim = match places.claim() {
-        Ok(claim) if !background => claim,
-        // Free: a detached service is to claim it. Taken: whoever holds it is asked.
-        Ok(claim) => {
-            drop(claim);
-            arguments.insert("background".into(), true.into());
-            return ask(sources, arguments, output).await;
-        }
-        Err(error) if error.code == Code::AlreadyRunning => {
-            arguments.insert("background".into(), true.into());
-            return ask(sources, arguments, output).await;
-        }
-        Err(error) => return Err(error),
+    // A detached service makes its own claim; one that runs answers for itself.
+    let claim = if background { None } else { places.claim_or_find().await? };
+    let Some(claim) = claim else {
+        arguments.insert("background".into(), true.into());
+        return ask(sources, arguments, output).await;
     };
     if detached {
         leave_the_terminal();

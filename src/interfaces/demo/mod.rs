@@ -7,7 +7,7 @@ mod script;
 mod stage;
 mod view;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,11 +63,12 @@ pub async fn run(args: DemoArgs, env: &Environment, stop: CancellationToken) -> 
     let stage = Stage::set(&github, args.engine, args.max_runners, env).await?;
     let shown = show(&args, &github, &stage, &stop).await;
     stop.cancel();
-    eprintln!("Ending the runners and removing what was made…");
+    // Nobody may be looking any more.
+    let _ = writeln!(std::io::stderr(), "Ending the runners and removing what was made…");
     let engine = stage.engine.clone();
     let left = stage.clear(&github).await;
     let view = shown?;
-    print!("{}", summary(&view, &engine, &left));
+    say(&summary(&view, &engine, &left), &stop);
     if left.is_empty() {
         return Ok(());
     }
@@ -136,12 +137,23 @@ async fn show(
             Some(terminal) => terminal.draw(&view)?,
             None => {
                 let new = view.actions.iter().rev().filter(|action| Some(action.at) > printed);
-                new.for_each(|action| println!("{} {}", action.at.format("%H:%M:%S"), action.text));
+                let line = |action: &view::Action| {
+                    format!("{} {}\n", action.at.format("%H:%M:%S"), action.text)
+                };
+                say(&new.map(line).collect::<String>(), stop);
                 printed = view.actions.first().map(|action| action.at).or(printed);
             }
         }
     }
     Ok(view)
+}
+
+/// Prints `text`; who no longer listens has seen enough.
+fn say(text: &str, stop: &CancellationToken) {
+    let mut out = std::io::stdout();
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        stop.cancel();
+    }
 }
 
 /// What came of it.

@@ -20,7 +20,7 @@ use crate::config::{
 use crate::error::{Error, Result};
 use crate::ports::{Engine, Launch, Registration};
 use crate::runner_kit::{ContainerFilter, RunnerKit};
-use crate::simulator::{Simulator, TOKEN, runner};
+use crate::simulator::{JobStatus, Simulator, TOKEN, runner};
 use crate::views::Mode;
 
 /// An engine that does not answer by then is none.
@@ -82,10 +82,8 @@ impl Stage {
             None => None,
         };
         let image = docker.as_ref().map(|(_, image)| image.clone());
-        let loaded = load(
-            &sources(github, &name, &directory, image, max_runners, env),
-            &StartInput::default(),
-        )?;
+        let loaded =
+            load(&sources(github, &name, &directory, image, max_runners), &StartInput::default())?;
         let (engine, described): (Arc<dyn Engine>, String) = if docker.is_some() {
             let engine =
                 DockerEngine::connect(&loaded.config, |name| env.get(name).map(str::to_owned))?;
@@ -127,8 +125,17 @@ impl Stage {
         {
             note(image, error);
         }
-        // What GitHub still lists has no container any more.
-        left.extend(github.runners().iter().map(|runner| format!("registration {}", runner.name)));
+        for runner in github.runners() {
+            // Of a runner that was killed at work GitHub learns in its own time, and won't remove
+            // it before; this one is told.
+            let at_work = github
+                .jobs()
+                .iter()
+                .any(|job| job.runner_id == Some(runner.id) && job.status == JobStatus::InProgress);
+            if !(at_work && github.delete_runner(runner.id).is_ok()) {
+                left.push(format!("registration {}", runner.name));
+            }
+        }
         let work = self.directory.join("work");
         let directories = std::fs::read_dir(work).into_iter().flatten().flatten();
         left.extend(directories.map(|entry| entry.path().display().to_string()));
@@ -160,10 +167,10 @@ fn sources(
     directory: &std::path::Path,
     image: Option<String>,
     max_runners: i64,
-    env: &Environment,
 ) -> Sources {
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
-    let home = env.get("HOME").unwrap_or("/").to_owned();
+    // A home of its own: the user's configuration is for the user's runners.
+    let home = text(directory.to_path_buf());
     let env =
         [("HOME", home), ("GITHUB_API_URL", github.api_url()), ("GITHUB_SERVER_URL", github.url())];
     let start = StartInput {
@@ -203,15 +210,24 @@ fn memory(server: String, work_dir: PathBuf) -> MemoryEngine {
         ];
         let work = work_dir.join(&runner.name);
         async move {
+            let _work = Scratch(work);
             let env = |name: &str| {
                 env.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
             };
             let code = runner::run_until(env, std::future::pending(), |_| ()).await;
-            // A container's directory would go with it. It may never have been made.
-            let _ = std::fs::remove_dir_all(work);
             i64::from(code)
         }
         .boxed()
     };
     MemoryEngine::new(Arc::new(process), Arc::new(chrono::Utc::now))
+}
+
+/// A work directory that goes with its runner, however that ends.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It may never have been made.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
