@@ -1,8 +1,11 @@
 //! Bad input and bad days: one clear message with a remedy, and the right exit code.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
-use runner_kit::simulator::{Fault, Often, Options, Permission, RepoSpec, Simulator, TOKEN};
+use runner_kit::simulator::{
+    Fault, JobSpec, JobStatus, Often, Options, Permission, RepoSpec, RunSpec, Simulator, TOKEN,
+};
 use serde_json::Value;
 
 use crate::support::program::{Done, Home};
@@ -173,4 +176,86 @@ async fn errors_for_people_are_sentences() {
     assert_eq!(done.code, 2);
     assert!(done.stderr.starts_with("error: ") && done.stderr.contains("max_runners"), "{done:?}");
     assert!(!done.stderr.contains('{'), "{done:?}");
+}
+
+/// A file system with no room for one more file, for as long as it is held.
+struct Full(std::path::PathBuf);
+
+impl Full {
+    fn new(home: &Home) -> Self {
+        let place = home.path().join("full");
+        std::fs::create_dir(&place).unwrap();
+        let mount = ["-t", "tmpfs", "-o", "size=64k,nr_inodes=2,mode=0700", "tmpfs"];
+        let mounted = std::process::Command::new("mount").args(mount).arg(&place).status().unwrap();
+        assert!(mounted.success(), "these tests mount a small file system, and so run as root");
+        std::fs::write(place.join("last"), "").unwrap();
+        Self(place)
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_launches_nothing_and_the_loop_goes_on() {
+    let world = World::new("bad-disk", &[]).await;
+    world.github.add_org("octo-org");
+    world.github.add_repo(RepoSpec::new("octo-org/a"));
+    let full = Full::new(&world.home);
+    let provision =
+        format!("runner provision --repo octo-org/a --runner-work-dir {}", full.0.display());
+    is_failure(
+        &world.home.run(&provision).await,
+        1,
+        "container_failed",
+        &["Container failed to start", "No space left"],
+    );
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+
+    // The service says what is wrong as long as it is, and serves the job when there is room.
+    let job = JobSpec::new("build").labels(["self-hosted"]).takes(Duration::from_millis(100));
+    world.github.queue_run("octo-org/a", RunSpec::new("ci").job(job)).unwrap();
+    let line = format!("runner start --max-runners 1 --runner-work-dir {}", full.0.display());
+    let mut service = world.home.serve(&line).await;
+    let told = loop {
+        let status = world.home.run("runner status").await.data();
+        if !status["last_error"].is_null() {
+            break status;
+        }
+    };
+    assert_eq!(
+        (&told["last_error"]["code"], &told["running"]),
+        (&"container_failed".into(), &true.into())
+    );
+    assert_eq!(told["provisioned_runners"], 0);
+    let room = std::process::Command::new("mount")
+        .args(["-o", "remount,size=8m,nr_inodes=100"])
+        .arg(&full.0)
+        .status()
+        .unwrap();
+    assert!(room.success());
+    world.until("the job is done", |state| state.count(JobStatus::Completed) == 1).await;
+    world.until_nothing_is_left().await;
+    service.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_github_delays_and_loses_nothing() {
+    let world = World::new("bad-slow", &[]).await;
+    world.github.add_org("octo-org");
+    world.github.add_repo(RepoSpec::new("octo-org/a"));
+    let slow = Fault::Delay(Duration::from_millis(300));
+    world.github.inject(slow, "* *", Often::Always).unwrap();
+    let job =
+        |name: &str| JobSpec::new(name).labels(["self-hosted"]).takes(Duration::from_millis(100));
+    let run = RunSpec::new("ci").job(job("one")).job(job("two"));
+    world.github.queue_run("octo-org/a", run).unwrap();
+    let mut service = world.home.serve(&world.start_line(2)).await;
+    world.until("both are done", |state| state.count(JobStatus::Completed) == 2).await;
+    world.until_nothing_is_left().await;
+    assert_eq!(world.home.run("runner status").await.data()["provisioned_runners"], 2);
+    service.kill().await.unwrap();
 }
