@@ -45,7 +45,7 @@ const LISTS: [(&str, &[(&str, &str)]); 3] = [
 ];
 
 /// What a person looks for first in a status, and where it is.
-const STATUS: [(&str, &str); 10] = [
+const STATUS: [(&str, &str); 9] = [
     ("running", "/running"),
     ("since", "/start_time"),
     ("active runners", "/active_runners"),
@@ -55,7 +55,6 @@ const STATUS: [(&str, &str); 10] = [
     ("repositories", "/repositories_monitored"),
     ("last look", "/last_check"),
     ("API budget", "/rate_limit/forecast"),
-    ("last error", "/last_error/message"),
 ];
 
 /// The result of `tool` for a person.
@@ -73,7 +72,7 @@ pub fn render(
             for entry in entries {
                 table.add_row(columns.iter().map(|(_, place)| shown(entry.pointer(place), now)));
             }
-            format!("{table}\n\n")
+            format!("{}\n\n", table.trim_fmt())
         }
         (Value::Object(status), _) if status.contains_key("iterations") => {
             let mut table = table(width);
@@ -86,7 +85,9 @@ pub fn render(
             let warnings = status.get("warnings").and_then(Value::as_array).into_iter().flatten();
             let warnings: String =
                 warnings.filter_map(Value::as_str).map(|text| format!("note: {text}\n")).collect();
-            format!("{table}\n\n{warnings}")
+            let trouble = answer.data.pointer("/last_error/message").and_then(Value::as_str);
+            let trouble = trouble.map(|text| format!("problem: {text}\n")).unwrap_or_default();
+            format!("{}\n\n{trouble}{warnings}", table.trim_fmt())
         }
         _ => String::new(),
     };
@@ -111,7 +112,7 @@ pub fn configuration(rows: &[Row], width: Option<u16>) -> String {
             row.origin.clone(),
         ]);
     }
-    format!("{table}\n")
+    table.trim_fmt() + "\n"
 }
 
 /// The width of the terminal that stdout is, if it is one.
@@ -205,7 +206,8 @@ mod tests {
     fn a_status_shows_what_a_person_looks_for_and_leaves_out_what_is_not_there() {
         let data = json!({
             "running": true, "start_time": "1970-01-01T00:04:50Z", "iterations": 3, "active_runners": 2,
-            "queued_jobs": 0, "capacity": { "max": 4, "used": 2, "free": 2 }, "last_error": null,
+            "queued_jobs": 0, "capacity": { "max": 4, "used": 2, "free": 2 },
+            "last_error": { "code": "container_failed", "message": "It failed. Look.", "at": "" },
             "provisioned_runners": 9, "warnings": ["cpu_limit was clamped."],
         });
         let text = render("runner_get_status", &Answer::new(data, "All is well."), now(), Some(80));
@@ -217,6 +219,7 @@ mod tests {
             "jobs waiting 0",
             "runners launched 9",
             "",
+            "problem: It failed. Look.",
             "note: cpu_limit was clamped.",
             "All is well.",
         ];

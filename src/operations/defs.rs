@@ -24,7 +24,7 @@ pub struct NoInput {}
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
 pub struct ListWorkflowsInput {
     /// Only this repository, as owner/name.
-    #[arg(long, value_name = "OWNER/NAME")]
+    #[arg(long, value_name = "OWNER/NAME", value_parser = repo)]
     pub repo: Option<Repo>,
 
     /// Also repositories where nothing runs, waits or failed (default false).
@@ -45,7 +45,7 @@ pub struct ListWorkflowsInput {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
 pub struct ProvisionInput {
     /// One runner for this repository, as owner/name; without it one for every queued job.
-    #[arg(long, value_name = "OWNER/NAME")]
+    #[arg(long, value_name = "OWNER/NAME", value_parser = repo)]
     pub repo: Option<Repo>,
 }
 
@@ -53,7 +53,7 @@ pub struct ProvisionInput {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, clap::Args)]
 pub struct ListContainersInput {
     /// Only those of this repository, as owner/name.
-    #[arg(long, value_name = "OWNER/NAME")]
+    #[arg(long, value_name = "OWNER/NAME", value_parser = repo)]
     pub repo: Option<Repo>,
 
     /// At most this many entries, 1 to 1000 (default 100).
@@ -77,6 +77,11 @@ pub struct StopContainerInput {
     /// Stop it even if it has a job, which then fails (default false).
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub force: Option<bool>,
+}
+
+/// The command line says what is wrong with a value in a line of its own.
+fn repo(text: &str) -> Result<Repo, String> {
+    text.parse().map_err(|error: Error| format!("{}. {}", error.message, error.remedy))
 }
 
 fn paging(limit: Option<i64>, cursor: Option<String>) -> Result<Paging> {

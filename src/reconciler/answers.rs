@@ -47,11 +47,19 @@ pub(super) fn refusal(why: &Held, used: usize) -> Error {
             format!("At capacity: {max}/{max} runners active for this repository."),
             "Increase max_per_repo, or stop containers of the repository that are not needed.",
         ),
-        other => Error::new(
-            Code::ContainerFailed,
-            format!("Container failed to start: {other}"),
-            "See last_error in the status; the next try is made by itself.",
-        ),
+        other => {
+            const PHRASE: &str = "Container failed to start";
+            let why = other.to_string();
+            let why = why
+                .strip_prefix(PHRASE)
+                .map_or(why.as_str(), |rest| rest.trim_start_matches([':', ' ']));
+            let message = format!("{PHRASE}: {}.", why.trim_end_matches('.'));
+            Error::new(
+                Code::ContainerFailed,
+                message,
+                "The next try is made by itself; see last_error in the status.",
+            )
+        }
     }
 }
 
@@ -71,4 +79,21 @@ pub(super) fn random_suffix() -> Result<String> {
     })?;
     let letter = |byte: u8| ALPHABET.get(usize::from(byte) % ALPHABET.len()).copied();
     Ok(bytes.into_iter().filter_map(letter).map(char::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_the_guides_phrase_once() {
+        let paused = Held::Paused("Container failed to start: no image. Pull it.".into());
+        assert_eq!(refusal(&paused, 0).message, "Container failed to start: no image. Pull it.");
+        let backoff = Held::Backoff { until: chrono::DateTime::UNIX_EPOCH };
+        assert!(refusal(&backoff, 0).message.starts_with("Container failed to start: launches"));
+        assert_eq!(
+            refusal(&Held::AtCapacity { max: 3 }, 3).message,
+            "At capacity: 3/3 runners active."
+        );
+    }
 }

@@ -77,12 +77,23 @@ impl Output {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        let message = error.to_string();
-        let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
-        let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let usage: Vec<&str> = lines.filter(|line| !line.starts_with("For more")).collect();
-        let remedy = format!("{} See --help.", usage.join(" "));
-        self.error(&Error::new(Code::InvalidArgument, first, remedy.trim_start()))
+        let text = error.to_string();
+        let text = text.split("For more information").next().unwrap_or_default();
+        let (what, usage) = text.split_once("Usage:").unwrap_or((text, ""));
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (what, tip) = what.split_once("tip:").unwrap_or((what, ""));
+        let first = words(what.trim_start_matches("error: "));
+        let usage = words(usage);
+        let mut remedy = Vec::new();
+        if !tip.trim().is_empty() {
+            remedy.push(format!("{}.", words(tip)));
+        }
+        if !usage.is_empty() {
+            remedy.push(format!("Usage: {usage}."));
+        }
+        remedy.push("See --help.".to_owned());
+        let remedy = remedy.join(" ");
+        self.error(&Error::new(Code::InvalidArgument, first, remedy))
     }
 
     /// Whether a person at the terminal agrees to what `error` wants confirmed.
