@@ -54,6 +54,35 @@ pub fn tidy(schema: &mut Schema) {
     transform_subschemas(&mut again, schema);
 }
 
+/// `schema` without the words: all that a validator needs, and a third of the length. Assistants
+/// are sent this for results, whose members are named for what they are.
+pub fn bare(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            // A member of `properties` may be called so; it is no text.
+            members.retain(|name, value| !(name == "description" && value.is_string()));
+            members.values_mut().for_each(bare);
+            // Choices stood one by one so that each could be described.
+            if let Some(choices) = constants(members.get("oneOf")) {
+                members.remove("oneOf");
+                members.insert("enum".into(), choices);
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(bare),
+        _ => {}
+    }
+}
+
+/// The constants of `choices`, if all of them are nothing else.
+fn constants(choices: Option<&Value>) -> Option<Value> {
+    let choices = choices?.as_array()?;
+    choices
+        .iter()
+        .map(|choice| choice.get("const").cloned())
+        .collect::<Option<Vec<_>>>()
+        .map(Value::Array)
+}
+
 /// The texts of a text or of an array of texts.
 fn names(value: Option<&Value>) -> impl Iterator<Item = &str> {
     let many = value.and_then(Value::as_array).into_iter().flatten();
@@ -153,6 +182,15 @@ mod tests {
     fn a_description_has_paragraphs_and_no_other_line_breaks() {
         let text = "First line of two.\n\nAnother paragraph.";
         assert_eq!(input::<Inner>()["description"], text);
+    }
+
+    #[test]
+    fn a_bare_schema_has_no_descriptions_and_every_constraint() {
+        let mut schema = input::<Sample>();
+        bare(&mut schema);
+        assert!(!schema.to_string().contains("description"));
+        assert_eq!(schema["properties"]["choice"], json!({ "enum": ["one", "other"] }));
+        assert_eq!(schema["properties"]["count"], json!({ "type": "integer", "minimum": 0 }));
     }
 
     #[test]

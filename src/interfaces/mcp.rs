@@ -17,6 +17,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::host::{Call, Host};
 use crate::error::{Code, Error, Result};
 use crate::operations::{self, Entry, OPERATIONS};
+use crate::schema;
 
 /// What an assistant is told once, before it sees the tools.
 const INSTRUCTIONS: &str = "Runs one-job GitHub Actions runner containers on this Docker host. \
@@ -156,7 +157,9 @@ fn tool(entry: &Entry) -> Tool {
     };
     let mut tool = Tool::new(entry.tool, entry.about, object((entry.input_schema)()));
     tool.title = Some(entry.title.to_owned());
-    tool.output_schema = Some(object((entry.output_schema)()));
+    let mut output = (entry.output_schema)();
+    schema::bare(&mut output);
+    tool.output_schema = Some(object(output));
     tool.annotations = Some(ToolAnnotations::from_raw(
         Some(entry.title.to_owned()),
         Some(entry.hints.read_only),
