@@ -22,6 +22,9 @@ const START_PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks whether it answers.
 const START_POLL: Duration = Duration::from_millis(20);
 
+/// How often a service that is there is called: for two seconds.
+const CALLS: usize = 100;
+
 /// Who does what is asked.
 enum Found {
     /// The service did.
@@ -128,7 +131,9 @@ impl Caller {
 
     /// The answer of the running service, or the claim to do it here.
     async fn find_or_claim(&self, entry: &Entry, arguments: &Arguments) -> Result<Found> {
-        loop {
+        // A service that has just begun to end may be found twice; one that can't be talked to
+        // must not be tried for ever.
+        for _ in 0..CALLS {
             if let Some(answer) = self.places.call(entry.tool, arguments.clone()).await {
                 return Ok(Found::Answer(answer));
             }
@@ -138,7 +143,9 @@ impl Caller {
             if let Some(claim) = self.places.claim_or_find().await? {
                 return Ok(Found::Claim(Some(claim)));
             }
+            tokio::time::sleep(START_POLL).await;
         }
+        Err(gone())
     }
 
     async fn start(&self, arguments: Arguments, call: &Call) -> Result<Answer<Value>> {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::ServiceExt;
-use rmcp::model::CallToolRequestParams;
+use rmcp::model::{CallToolRequestParams, CallToolResult};
+use rmcp::service::ServiceError;
 use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
@@ -100,36 +101,31 @@ impl Places {
         UnixStream::connect(socket).await.ok()
     }
 
-    /// Has the service do `tool`; `None` when there is no service.
+    /// Has the service do `tool`; `None` when there is no service, or one that is ending and so
+    /// does not begin a conversation.
     pub(super) async fn call(
         &self,
         tool: &'static str,
         arguments: Arguments,
     ) -> Option<Result<Answer<Value>>> {
-        let stream = self.connect().await?;
-        Some(call_over(stream, tool, arguments).await)
+        let client = ().serve(self.connect().await?).await.ok()?;
+        let request = CallToolRequestParams::new(tool).with_arguments(arguments);
+        let result = client.call_tool(request).await;
+        // Saying good-bye is a courtesy.
+        let _ = client.cancel().await;
+        Some(understood(result))
     }
 }
 
-async fn call_over(
-    stream: UnixStream,
-    tool: &'static str,
-    arguments: Arguments,
-) -> Result<Answer<Value>> {
+fn understood(result: Result<CallToolResult, ServiceError>) -> Result<Answer<Value>> {
     let broken = |error: &dyn std::fmt::Display| {
         Error::internal(
             format!("The running service did not answer: {error}."),
             "Look at its log; stop it and start it again.",
         )
     };
-    let client = ().serve(stream).await.map_err(|error| broken(&error))?;
-    let request = CallToolRequestParams::new(tool).with_arguments(arguments);
-    let result = client.call_tool(request).await.map_err(|error| broken(&error));
-    // Saying good-bye is a courtesy.
-    let _ = client.cancel().await;
-    let content =
-        result?.structured_content.ok_or_else(|| broken(&"it answered without content"))?;
-    Answer::from_envelope(content)
+    let content = result.map_err(|error| broken(&error))?.structured_content;
+    Answer::from_envelope(content.ok_or_else(|| broken(&"it answered without content"))?)
 }
 
 /// Proof that this process is the service of its instance; ends with the process, however it ends.

@@ -1,10 +1,13 @@
 //! Acting: launches and removals are begun here, and accounted for when they come back.
 
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::answers::{random_suffix, refusal, stopping};
 use super::{Outcome, Reconciler};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lifecycle::{Failure, subject};
 use crate::model::{Origin, Runner, Scope};
 use crate::plan::{Action, Order, Removal};
@@ -69,7 +72,9 @@ impl Reconciler {
                 let event = Event { at: clock(), kind: EventKind::Image, subject, message };
                 published.send_modify(|snapshot| snapshot.push(event));
             };
-            let launched = parts.launch(&runner, with, &report, &cancelled).await;
+            let launch = parts.launch(&runner, with, &report, &cancelled);
+            let launched = AssertUnwindSafe(launch).catch_unwind().await;
+            let launched = launched.unwrap_or_else(|_| Err(Failure::Runner(bug())));
             Worked::Launched(runner, launched)
         });
         Ok(outcome)
@@ -82,8 +87,8 @@ impl Reconciler {
         self.removals.begin(name);
         let (parts, runner) = (self.parts.clone(), Box::new(runner.clone()));
         self.works.spawn(async move {
-            let removed = parts.remove(&runner, why, false).await;
-            Worked::Removed(runner, why, removed)
+            let removed = AssertUnwindSafe(parts.remove(&runner, why, false)).catch_unwind().await;
+            Worked::Removed(runner, why, removed.unwrap_or_else(|_| Err(bug())))
         });
     }
 
@@ -91,8 +96,9 @@ impl Reconciler {
         self.removals.begin(&name);
         let parts = self.parts.clone();
         self.works.spawn(async move {
-            let forgotten = parts.registrar.deregister(&scope, id).await.map(drop);
-            Worked::Forgotten(name, forgotten)
+            let forget = parts.registrar.deregister(&scope, id);
+            let forgotten = AssertUnwindSafe(forget).catch_unwind().await;
+            Worked::Forgotten(name, forgotten.unwrap_or_else(|_| Err(bug())).map(drop))
         });
     }
 
@@ -171,4 +177,9 @@ impl Reconciler {
         let retry = Instant::now() + wait;
         self.next_look = Some(self.next_look.map_or(retry, |next| next.min(retry)));
     }
+}
+
+/// The error for a piece of work that broke: it must not take a place for ever.
+fn bug() -> Error {
+    Error::internal("A part of the program broke down.", "Please report it with the log.")
 }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::acts::Worked;
+use self::answers::stopping;
 use self::flight::{Flights, Removals};
 use self::looks::{Asked, Looked};
 use self::trouble::Troubles;
@@ -176,6 +177,9 @@ impl Reconciler {
             Command::Stop(reply) => {
                 self.stopping.push(reply);
                 self.next_look = None;
+                for asked in self.all_asked.drain(..) {
+                    let _ = asked.send(Err(stopping()));
+                }
                 self.looks.abort_all();
                 self.looking = false;
                 self.cancelled.cancel();
@@ -213,6 +217,8 @@ impl Reconciler {
         }
         self.on = false;
         self.deadline = None;
+        // Launches by hand are possible again.
+        self.cancelled = CancellationToken::new();
         self.flights = Flights::default();
         self.removals = Removals::default();
         self.published.send_modify(|snapshot| snapshot.running = false);

@@ -70,7 +70,17 @@ const MATRIX: &[(&str, &[&str])] = &[
     ),
     (
         "interfaces",
-        &["assemble", "config", "error", "model", "operations", "runner_kit", "snapshot", "views"],
+        &[
+            "assemble",
+            "config",
+            "error",
+            "model",
+            "operations",
+            "runner_kit",
+            "schema",
+            "snapshot",
+            "views",
+        ],
     ),
     // It plays all roles at once.
     (
@@ -80,11 +90,9 @@ const MATRIX: &[(&str, &[&str])] = &[
             "assemble",
             "config",
             "error",
-            "history",
             "interfaces",
             "lifecycle",
             "model",
-            "operations",
             "plan",
             "ports",
             "runner_kit",

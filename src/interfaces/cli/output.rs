@@ -110,7 +110,9 @@ impl Output {
     /// Sends logs to stderr: `usual` and above, more with --verbose, or as RUNNER_KIT_LOG says.
     pub(super) fn log(&self, matches: &ArgMatches, env: &Environment, usual: &str) {
         let level = if matches.get_flag("verbose") { "debug" } else { usual };
-        let ours = format!("error,runner_kit={level}");
+        // Libraries log what their callers are told anyway.
+        let others = if level == "debug" { "warn" } else { "off" };
+        let ours = format!("{others},runner_kit={level}");
         let filter = EnvFilter::new(env.get("RUNNER_KIT_LOG").unwrap_or(&ours));
         let colours = io::stderr().is_terminal() && env.get("NO_COLOR").is_none();
         let log = tracing_subscriber::fmt()

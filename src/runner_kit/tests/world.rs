@@ -47,6 +47,8 @@ pub(super) struct State {
     pub(super) down: bool,
     pub(super) blind: Vec<Repo>,
     pub(super) refused: Option<Error>,
+    /// Registering is broken, not refused.
+    pub(super) broken: bool,
     registrations: u64,
     pub(super) looks: u64,
 }
@@ -288,6 +290,7 @@ impl Registrar for Github {
 
     async fn register(&self, runner: &NewRunner) -> Result<Registration> {
         self.answers()?;
+        assert!(!self.change(|state| state.broken), "as the test wants it");
         self.change(|state| {
             if let Some(error) = &state.refused {
                 return Err(error.clone());
