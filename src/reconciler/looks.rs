@@ -46,7 +46,6 @@ impl Reconciler {
         self.epoch += 1;
         self.last_look = Some(Instant::now());
         self.next_look = None;
-        self.looking = true;
         let (began, parts, scopes) = (self.epoch, self.parts.clone(), self.scopes.clone());
         let instance = self.instance.clone();
         self.looks.spawn(async move {
@@ -86,8 +85,8 @@ impl Reconciler {
                 Some(Asked { ask, with, reply }),
             ) => {
                 self.limits.name_prefix = prefix;
-                // A look that is under way may be older than this one, and counts on what is kept.
-                if !self.looking {
+                // Another look that is under way may be older, and counts on what is kept.
+                if self.looks.is_empty() {
                     self.flights.settle(began);
                 }
                 self.runners = self.join(containers, None);
@@ -101,10 +100,6 @@ impl Reconciler {
                 let _ = reply.send(Err(error));
             }
             (Err(error), None) => {
-                self.looking = false;
-                for reply in self.all_asked.drain(..) {
-                    let _ = reply.send(Err(error.clone()));
-                }
                 self.blind(&error);
             }
         }
@@ -112,8 +107,11 @@ impl Reconciler {
 
     /// Nothing was seen: nothing is decided, and the next look comes later and later.
     fn blind(&mut self, error: &Error) {
+        for reply in self.all_asked.drain(..) {
+            let _ = reply.send(Err(error.clone()));
+        }
         let wait = self.failed_look(error);
-        if self.on {
+        if self.on && self.stopping.is_empty() {
             self.next_look = Some(Instant::now() + wait);
         }
         self.publish(|_| ());
@@ -129,7 +127,6 @@ impl Reconciler {
 
     fn digest(&mut self, began: u64, observation: Observation, warnings: Vec<String>) {
         let Observation { containers, registered, demand, trouble } = observation;
-        self.looking = false;
         self.flights.settle(began);
         self.removals.settle(began);
         self.registered = registered;
@@ -138,10 +135,14 @@ impl Reconciler {
             Err(error) => (None, Some(error)),
         };
         self.runners = self.join(containers, demand.as_ref());
-        let actions = self.decide(demand.as_ref(), &[]);
+        let mut actions = self.decide(demand.as_ref(), &[]);
         let held: BTreeMap<u64, Held> = actions.iter().filter_map(held).collect();
         let asked = std::mem::take(&mut self.all_asked);
         let by_hand = !self.on;
+        if by_hand && asked.is_empty() {
+            // Whoever this look was made for was answered by the one before.
+            actions.clear();
+        }
         let accepted = self.act(actions, by_hand, None);
         answer(asked, accepted, failed.clone(), &held, self.used());
 
@@ -203,7 +204,6 @@ impl Reconciler {
 
     /// A look ended in a bug of its own: the next one may do better.
     pub(super) fn look_died(&mut self, error: &tokio::task::JoinError) {
-        self.looking = false;
         if !error.is_cancelled() {
             let report = "Please report it with the log.";
             self.blind(&Error::internal(format!("A look failed: {error}."), report));

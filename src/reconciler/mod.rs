@@ -78,8 +78,6 @@ pub(crate) struct Reconciler {
     troubles: Troubles,
     /// Numbers the looks, so that what settled before one began is known to show in it.
     epoch: u64,
-    /// Whether a look at everything is under way.
-    looking: bool,
     looks: JoinSet<Looked>,
     works: JoinSet<Worked>,
     next_look: Option<Instant>,
@@ -117,7 +115,6 @@ impl Reconciler {
             removals: Removals::default(),
             troubles: Troubles::default(),
             epoch: 0,
-            looking: false,
             looks: JoinSet::new(),
             works: JoinSet::new(),
             next_look: None,
@@ -163,6 +160,8 @@ impl Reconciler {
 
     fn obey(&mut self, command: Command) {
         match command {
+            // Dropping the reply tells that the autoscaler was ended meanwhile: so it will be.
+            Command::Start(_) if !self.stopping.is_empty() => {}
             Command::Start(reply) => {
                 let changed = !self.on;
                 if changed {
@@ -177,13 +176,13 @@ impl Reconciler {
             Command::Stop(reply) => {
                 self.stopping.push(reply);
                 self.next_look = None;
-                for asked in self.all_asked.drain(..) {
-                    let _ = asked.send(Err(stopping()));
+                // Aborting would not do: a look that is back already is not to be acted upon either.
+                self.looks = JoinSet::new();
+                for reply in self.all_asked.drain(..) {
+                    let _ = reply.send(Err(stopping()));
                 }
-                self.looks.abort_all();
-                self.looking = false;
                 self.cancelled.cancel();
-                self.deadline = Some(Instant::now() + GRACE);
+                self.deadline.get_or_insert_with(|| Instant::now() + GRACE);
             }
             Command::Provision { ask: None, reply, .. } => {
                 self.all_asked.push(reply);
@@ -197,7 +196,6 @@ impl Reconciler {
 
     fn start(&mut self) {
         self.on = true;
-        self.cancelled = CancellationToken::new();
         self.next_look = Some(Instant::now());
         let now = (self.parts.clock)();
         self.published.send_modify(|snapshot| {
@@ -217,7 +215,7 @@ impl Reconciler {
         }
         self.on = false;
         self.deadline = None;
-        // Launches by hand are possible again.
+        // What is asked for from now on is no part of what was stopped.
         self.cancelled = CancellationToken::new();
         self.flights = Flights::default();
         self.removals = Removals::default();

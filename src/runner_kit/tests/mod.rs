@@ -1,5 +1,6 @@
 //! The loop and the operations in virtual time.
 
+mod races;
 mod world;
 
 use std::collections::BTreeSet;
@@ -334,29 +335,5 @@ async fn a_launch_that_breaks_down_takes_no_place_for_ever() {
         assert_eq!(error.code, Code::Internal, "{error}");
     }
     world.github.change(|state| state.broken = false);
-    assert_eq!(world.kit.provision(Some(&repo("a"))).await.unwrap().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_waits_for_a_look_is_told_when_the_autoscaler_is_stopped() {
-    let world = World::new(1);
-    world.kit.start_autoscaler().await.unwrap();
-    world.pass(1).await;
-    world.engine.set_hanging(true);
-    let kit = world.kit.clone();
-    let asked = tokio::spawn(async move { kit.provision(None).await });
-    world.pass(1).await;
-    let kit = world.kit.clone();
-    let stopping = tokio::spawn(async move { kit.stop_autoscaler().await });
-    assert_eq!(asked.await.unwrap().unwrap_err().code, Code::Internal);
-    world.engine.set_hanging(false);
-    assert!(stopping.await.unwrap().unwrap().changed);
-}
-
-#[tokio::test(start_paused = true)]
-async fn after_a_stop_runners_can_still_be_launched_by_hand() {
-    let world = World::new(1);
-    world.kit.start_autoscaler().await.unwrap();
-    world.kit.stop_autoscaler().await.unwrap();
     assert_eq!(world.kit.provision(Some(&repo("a"))).await.unwrap().len(), 1);
 }

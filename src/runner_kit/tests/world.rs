@@ -37,6 +37,8 @@ pub(super) struct World {
 pub(super) struct Github {
     state: Mutex<State>,
     changed: Notify,
+    /// Lets a look at the demand go on that `State::gated` holds.
+    pub(super) gate: Notify,
     pub(super) clock: Option<Clock>,
 }
 
@@ -45,6 +47,9 @@ pub(super) struct State {
     jobs: BTreeMap<u64, FakeJob>,
     pub(super) runners: Vec<Registered>,
     pub(super) down: bool,
+    pub(super) gated: bool,
+    /// Whether runners end at once, with this exit code.
+    pub(super) crash: Option<i64>,
     pub(super) blind: Vec<Repo>,
     pub(super) refused: Option<Error>,
     /// Registering is broken, not refused.
@@ -184,6 +189,9 @@ impl Github {
 
     async fn be_runner(self: Arc<Self>, launch: Launch) -> i64 {
         let name = launch.runner.name.clone();
+        if let Some(code) = self.change(|state| state.crash) {
+            return code;
+        }
         tokio::time::sleep(BOOT).await;
         self.change(|state| {
             if !state.runners.iter().any(|runner| runner.name == name) {
@@ -244,6 +252,9 @@ impl State {
 #[async_trait]
 impl DemandSource for Github {
     async fn demand(&self) -> Result<Demand> {
+        if self.change(|state| state.gated) {
+            self.gate.notified().await;
+        }
         self.answers()?;
         Ok(self.change(|state| {
             state.looks += 1;

@@ -1,0 +1,187 @@
+//! What happens at the same time, in the order that does the most harm.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use super::world::{World, repo};
+use crate::adapters::memory::MemoryEngine;
+use crate::error::{Code, Result};
+use crate::lifecycle::Parts;
+use crate::model::{Container, Ended};
+use crate::ports::{Engine, Host, Launch, Report};
+use crate::runner_kit::RunnerKit;
+use crate::snapshot::EventKind;
+use crate::views::Mode;
+
+async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_look_when_the_autoscaler_is_stopped_is_told_so() {
+    let world = World::new(2);
+    world.github.change(|state| state.gated = true);
+    world.kit.start_autoscaler().await.unwrap();
+    let kit = world.kit.clone();
+    let asked = tokio::spawn(async move { kit.provision(None).await });
+    settle().await;
+    world.kit.stop_autoscaler().await.unwrap();
+    settle().await;
+    assert!(asked.is_finished(), "it would wait for ever");
+    assert!(asked.await.unwrap().unwrap_err().message.contains("stopped"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn runners_can_be_provisioned_after_a_stop() {
+    let world = World::new(9);
+    world.kit.start_autoscaler().await.unwrap();
+    world.kit.stop_autoscaler().await.unwrap();
+    for _ in 0..9 {
+        world.kit.provision(Some(&repo("a"))).await.unwrap();
+    }
+    assert_eq!(world.live().await, 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_comes_back_together_with_a_stop_launches_nothing_after_it() {
+    // Which of the two is heard first is a matter of chance.
+    for _ in 0..40 {
+        let world = World::new(2);
+        world.github.queue("a", 2, 5);
+        world.github.change(|state| state.gated = true);
+        world.kit.start_autoscaler().await.unwrap();
+        settle().await;
+        world.github.gate.notify_one();
+        let kit = world.kit.clone();
+        tokio::spawn(async move { kit.stop_autoscaler().await }).await.unwrap().unwrap();
+        world.pass(5).await;
+        let last = world.kit.subscribe().borrow().events.back().cloned().unwrap();
+        assert_eq!((last.kind, last.message.starts_with("stopped")), (EventKind::Loop, true));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_autoscaler_is_off_a_look_that_nobody_asked_for_launches_nothing() {
+    let world = World::new(4);
+    world.github.change(|state| state.gated = true);
+    let ask = || {
+        let kit = world.kit.clone();
+        tokio::spawn(async move { kit.provision(None).await })
+    };
+    let first = ask();
+    settle().await;
+    let second = ask();
+    settle().await;
+    world.github.gate.notify_one();
+    let told = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
+    assert_eq!(told, (vec![], vec![]));
+    world.github.queue("a", 1, 5);
+    world.github.gate.notify_one();
+    world.pass(5).await;
+    assert_eq!(world.engine.launched().len(), 0, "the autoscaler is off and nobody asked for it");
+}
+
+/// An engine whose listings can be held back after they were made, as on a busy host.
+struct LateEngine {
+    inner: Arc<MemoryEngine>,
+    holds_listing: AtomicBool,
+    holds_launch: AtomicBool,
+    release: Notify,
+}
+
+impl LateEngine {
+    fn beside(world: &World) -> (Arc<Self>, RunnerKit) {
+        let late = Arc::new(Self {
+            inner: world.engine.clone(),
+            holds_listing: AtomicBool::new(false),
+            holds_launch: AtomicBool::new(false),
+            release: Notify::new(),
+        });
+        let Parts { source, registrar, history, clock, .. } = world.parts.clone();
+        let parts = Parts::new(source, registrar, late.clone(), history, clock);
+        let config = world.kit.config().clone();
+        (late, RunnerKit::from_parts(config, parts, Mode::InProcess))
+    }
+
+    async fn wait_if(&self, held: &AtomicBool) {
+        if held.swap(false, Ordering::SeqCst) {
+            self.release.notified().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Engine for LateEngine {
+    async fn host(&self) -> Result<Host> {
+        self.inner.host().await
+    }
+
+    async fn prepare(&self, report: Report<'_>) -> Result<()> {
+        self.inner.prepare(report).await
+    }
+
+    async fn containers(&self) -> Result<Vec<Container>> {
+        let listed = self.inner.containers().await;
+        self.wait_if(&self.holds_listing).await;
+        listed
+    }
+
+    async fn launch(&self, launch: &Launch) -> Result<String> {
+        self.wait_if(&self.holds_launch).await;
+        self.inner.launch(launch).await
+    }
+
+    async fn stop(&self, container: &Container) -> Result<Ended> {
+        self.inner.stop(container).await
+    }
+
+    async fn remove(&self, container: &Container) -> Result<()> {
+        self.inner.remove(container).await
+    }
+
+    async fn logs(&self, id: &str, lines: usize) -> Result<String> {
+        self.inner.logs(id, lines).await
+    }
+
+    async fn changed(&self) {
+        self.inner.changed().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_comes_late_does_not_make_room_beyond_the_bound() {
+    let world = World::new(1);
+    let (late, kit) = LateEngine::beside(&world);
+    late.holds_listing.store(true, Ordering::SeqCst);
+    // The first listing is empty and held back; two more are made after the only launch.
+    let asking = kit.clone();
+    let first = tokio::spawn(async move { asking.provision(Some(&repo("a"))).await });
+    settle().await;
+    kit.provision(Some(&repo("a"))).await.unwrap();
+    assert_eq!(kit.provision(Some(&repo("a"))).await.unwrap_err().code, Code::AtCapacity);
+    late.release.notify_one();
+    assert_eq!(first.await.unwrap().unwrap_err().code, Code::AtCapacity);
+    assert_eq!(world.live().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_during_a_stop_is_not_told_that_the_autoscaler_runs() {
+    let world = World::new(1);
+    let (late, kit) = LateEngine::beside(&world);
+    late.holds_launch.store(true, Ordering::SeqCst);
+    world.github.queue("a", 1, 5);
+    kit.start_autoscaler().await.unwrap();
+    settle().await;
+    let stopping = kit.clone();
+    let stopped = tokio::spawn(async move { stopping.stop_autoscaler().await });
+    settle().await;
+    assert!(kit.start_autoscaler().await.is_err(), "it would end a moment later");
+    late.release.notify_one();
+    assert!(stopped.await.unwrap().unwrap().changed);
+    assert!(kit.start_autoscaler().await.unwrap().changed);
+}
