@@ -15,7 +15,7 @@ use crate::config::{Loaded, Sources, StartInput, load};
 use crate::error::{Code, Error, Result};
 use crate::operations::{self, Answer, Arguments, Entry};
 use crate::runner_kit::RunnerKit;
-use crate::views::Mode;
+use crate::views::{Mode, Status};
 
 /// How long a service may take until it answers: its first checks wait for GitHub and the engine.
 const START_PATIENCE: Duration = Duration::from_secs(120);
@@ -81,12 +81,11 @@ impl Host {
         }
     }
 
-    /// The service object of this process; made when it is first needed.
-    pub fn kit(&self) -> Result<&RunnerKit> {
-        match &self.0 {
-            Place::Service(kit) => Ok(kit),
-            Place::Caller(caller) => caller.kit(),
-        }
+    /// The status, whoever holds the loop.
+    pub async fn status(&self) -> Result<Status> {
+        let entry = operations::find(operations::STATUS).ok_or_else(gone)?;
+        let answer = self.call(entry, Arguments::new(), &Call::default()).await?;
+        serde_json::from_value(answer.data).map_err(|_| gone())
     }
 
     /// Does the operation `entry`.
@@ -175,7 +174,7 @@ impl Caller {
         let ended = service::run(kit.clone(), claim, false, || (), shutdown).await;
         telling.abort();
         ended?;
-        let status = operations::find("runner_get_status").ok_or_else(gone)?;
+        let status = operations::find(operations::STATUS).ok_or_else(gone)?;
         let mut answer = status.call(&kit, Arguments::new()).await?;
         if let Value::Object(data) = &mut answer.data {
             data.insert("changed".into(), true.into());

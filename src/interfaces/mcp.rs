@@ -9,7 +9,7 @@ use rmcp::model::{
     ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities, Tool,
     ToolAnnotations,
 };
-use rmcp::service::{RequestContext, RoleServer};
+use rmcp::service::{RequestContext, RoleServer, ServerInitializeError};
 use rmcp::{ErrorData, ServiceExt};
 use serde_json::Value;
 use tokio::sync::mpsc::unbounded_channel;
@@ -54,7 +54,12 @@ impl McpServer {
         let stdio = (tokio::io::stdin(), tokio::io::stdout());
         tokio::pin!(shutdown);
         let running = tokio::select! {
-            running = self.serve(stdio) => running.map_err(|error| failed(&error))?,
+            running = self.serve(stdio) => match running {
+                Ok(running) => running,
+                // A client that hangs up before it says anything wants nothing.
+                Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+                Err(error) => return Err(failed(&error)),
+            },
             () = &mut shutdown => return Ok(()),
         };
         let end = running.cancellation_token();

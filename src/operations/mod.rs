@@ -202,6 +202,9 @@ pub static OPERATIONS: [Entry; 7] = [
 /// The name of the tool that starts the autoscaler: it alone concerns where the loop lives.
 pub const START: &str = defs::Start::TOOL;
 
+/// The name of the tool that tells the status: health and metrics are made of it.
+pub const STATUS: &str = defs::Status::TOOL;
+
 /// The operation whose tool is called `tool`.
 pub fn find(tool: &str) -> Option<&'static Entry> {
     OPERATIONS.iter().find(|entry| entry.tool == tool)

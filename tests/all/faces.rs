@@ -15,6 +15,7 @@ use runner_kit::runner_kit::{ContainerFilter, QueueFilter};
 use runner_kit::simulator::{JobSpec, JobStatus, RepoSpec, RunSpec};
 use runner_kit::views::Mode;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::support::program::Home;
 use crate::support::world::World;
@@ -203,6 +204,43 @@ async fn http_needs_a_token_and_the_looking_one_only_looks() {
         }
     }
     service.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_beside_the_service_tells_the_services_state() {
+    let world = World::new("faces-beside", &[]).await;
+    world.github.add_org("octo-org");
+    let mut service = world.home.serve(&world.start_line(3)).await;
+    let mut server = world.home.command("mcp start --http 127.0.0.1:0");
+    let mut server = server.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
+    let line = lines.next_line().await.unwrap().unwrap();
+    let address =
+        line.strip_prefix("Serving MCP at http://").unwrap().trim_end_matches("/mcp").to_owned();
+    let (_, metrics) = get(&address, "/metrics", Some(&token(&world, "http-token"))).await;
+    assert!(
+        metrics.contains("runner_kit_running 1") && metrics.contains("runner_kit_max_runners 3"),
+        "{metrics}"
+    );
+    loop {
+        if get(&address, "/readyz", None).await.0 == StatusCode::OK {
+            break;
+        }
+    }
+    service.kill().await.unwrap();
+    let (status, text) = get(&address, "/readyz", None).await;
+    assert_eq!(
+        (status, text.as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready: the autoscaler is not running\n")
+    );
+    server.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_at_once_ends_the_server_in_peace() {
+    let home = Home::new([("RUNNER_KIT_INSTANCE", "faces-silent".to_owned())]);
+    let done = home.run("mcp start").await;
+    assert_eq!((done.code, done.stdout.as_str(), done.stderr.as_str()), (0, "", ""));
 }
 
 #[tokio::test]

@@ -14,11 +14,7 @@ use crate::interfaces::host::Host;
 use crate::views::Status;
 
 pub(super) async fn scrape(State(host): State<Arc<Host>>) -> Response {
-    let status = match host.kit() {
-        Ok(kit) => kit.get_status().await,
-        Err(error) => Err(error),
-    };
-    match status.map(|status| text(&status)) {
+    match host.status().await.map(|status| text(&status)) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()

@@ -164,8 +164,7 @@ async fn authorize(
 
 /// Ready is a loop that runs and last saw what it looked for.
 async fn ready(State(host): State<Arc<Host>>) -> Response {
-    let state = host.kit().map(|kit| kit.subscribe().borrow().clone());
-    let (status, text) = match state {
+    let (status, text) = match host.status().await {
         Ok(state) if state.running && state.last_check.is_some() && state.last_error.is_none() => {
             (StatusCode::OK, "ready\n".to_owned())
         }
@@ -173,7 +172,7 @@ async fn ready(State(host): State<Arc<Host>>) -> Response {
             let why = match &state.last_error {
                 Some(error) => error.code.as_str(),
                 None if state.running => "the first look is under way",
-                None => "the autoscaler is not running in this process",
+                None => "the autoscaler is not running",
             };
             (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n"))
         }
