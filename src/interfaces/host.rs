@@ -42,6 +42,31 @@ pub struct Call {
     pub cancelled: CancellationToken,
 }
 
+impl Call {
+    /// Does `work`, and tells the caller meanwhile what happens in `kit`.
+    async fn watched<T>(&self, kit: &RunnerKit, work: impl Future<Output = T>) -> T {
+        let Some(progress) = &self.progress else { return work.await };
+        let mut state = kit.subscribe();
+        // The latest event is old news.
+        let mut told = state.borrow_and_update().events.back().map(|event| event.at);
+        let telling = async {
+            while state.changed().await.is_ok() {
+                let snapshot = state.borrow_and_update();
+                for event in snapshot.events.iter().filter(|event| Some(event.at) > told) {
+                    // Who no longer listens is answered all the same.
+                    let _ = progress.send(format!("{}: {}", event.subject, event.message));
+                }
+                told = snapshot.events.back().map(|event| event.at).or(told);
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            done = work => done,
+            never = telling => never,
+        }
+    }
+}
+
 /// Does operations, wherever they have to be done.
 pub struct Host(Place);
 
@@ -96,7 +121,7 @@ impl Host {
         call: &Call,
     ) -> Result<Answer<Value>> {
         match &self.0 {
-            Place::Service(kit) => entry.call(kit, arguments).await,
+            Place::Service(kit) => call.watched(kit, entry.call(kit, arguments)).await,
             Place::Caller(caller) => caller.call(entry, arguments, call).await,
         }
     }
@@ -123,7 +148,8 @@ impl Caller {
             return self.start(arguments, call).await;
         }
         // Launches are counted by the process that makes them: whoever holds the claim.
-        let answer = entry.call(self.kit()?, arguments).await;
+        let kit = self.kit()?;
+        let answer = call.watched(kit, entry.call(kit, arguments)).await;
         drop(claim);
         answer
     }
@@ -169,11 +195,8 @@ impl Caller {
         let places = Places::of(&loaded.config, &self.sources.env);
         let claim = places.claim()?;
         let kit = assemble::kit(loaded.config, &self.sources.env, Mode::InProcess)?;
-        let telling = tell(&kit, call);
         let shutdown = call.cancelled.cancelled();
-        let ended = service::run(kit.clone(), claim, false, || (), shutdown).await;
-        telling.abort();
-        ended?;
+        call.watched(&kit, service::run(kit.clone(), claim, false, || (), shutdown)).await?;
         let status = operations::find(operations::STATUS).ok_or_else(gone)?;
         let mut answer = status.call(&kit, Arguments::new()).await?;
         if let Value::Object(data) = &mut answer.data {
@@ -240,28 +263,6 @@ fn last_words(log: &Path, before: u64) -> Option<Error> {
     let start = text.rfind("{\n  \"error\"").or_else(|| text.rfind("{\n  \"success\""))?;
     let envelope: Value = serde_json::from_str(text.get(start..)?.trim()).ok()?;
     serde_json::from_value(envelope.get("error")?.clone()).ok()
-}
-
-/// Passes events on to the caller while the call lasts.
-fn tell(kit: &RunnerKit, call: &Call) -> tokio::task::JoinHandle<()> {
-    let (mut state, progress) = (kit.subscribe(), call.progress.clone());
-    tokio::spawn(async move {
-        let Some(progress) = progress else { return };
-        let mut told = None;
-        while state.changed().await.is_ok() {
-            let events: Vec<_> = {
-                let snapshot = state.borrow_and_update();
-                let new = snapshot.events.iter().filter(|event| Some(event.at) > told);
-                new.cloned().collect()
-            };
-            told = events.last().map(|event| event.at).or(told);
-            for event in events {
-                if progress.send(format!("{}: {}", event.subject, event.message)).is_err() {
-                    return;
-                }
-            }
-        }
-    })
 }
 
 fn gone() -> Error {

@@ -267,6 +267,43 @@ async fn a_tool_starts_a_service_that_outlives_the_assistant() {
     assert_eq!(stopped["data"]["changed"], true);
 }
 
+/// A client that writes down what it is told while it waits.
+#[derive(Clone, Default)]
+struct Listener(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
+
+impl rmcp::ClientHandler for Listener {
+    async fn on_progress(
+        &self,
+        progress: rmcp::model::ProgressNotificationParam,
+        _: rmcp::service::NotificationContext<rmcp::RoleClient>,
+    ) {
+        self.0.lock().unwrap().extend(progress.message);
+    }
+}
+
+#[tokio::test]
+async fn who_provisions_is_told_what_is_being_done() {
+    let world = World::new("faces-progress", &[]).await;
+    world.github.add_org("octo-org");
+    world.github.add_repo(RepoSpec::new("octo-org/a"));
+    let listener = Listener::default();
+    let line = format!("mcp start --runner-work-dir {}", world.work_dir().display());
+    let transport = TokioChildProcess::new(world.home.command(&line)).unwrap();
+    let client = listener.clone().serve(transport).await.unwrap();
+    let arguments = json!({ "repo": "octo-org/a" }).as_object().unwrap().clone();
+    let request =
+        CallToolRequestParams::new("runner_provision_for_workflow").with_arguments(arguments);
+    let launched = client.call_tool(request).await.unwrap().structured_content.unwrap();
+    assert_eq!(launched["count"], 1, "{launched}");
+    let told = listener.0.lock().unwrap().clone();
+    assert!(told.iter().any(|text| text.starts_with("octo-org/a: launching")), "{told:?}");
+    let name = launched["data"][0]["runner_name"].as_str().unwrap();
+    let stopped =
+        world.home.run(&format!("runner stop-container --container {name} --force")).await;
+    assert_eq!(stopped.code, 0, "{stopped:?}");
+    client.cancel().await.unwrap();
+}
+
 #[tokio::test]
 async fn wrong_arguments_are_refused_in_band_by_name_and_unknown_tools_are_not_tools() {
     let home = Home::new([("RUNNER_KIT_INSTANCE", "faces-wrong".to_owned())]);
