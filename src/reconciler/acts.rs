@@ -4,9 +4,9 @@ use tokio::time::Instant;
 
 use super::answers::{random_suffix, refusal, stopping};
 use super::{Outcome, Reconciler};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::lifecycle::{Failure, subject};
-use crate::model::{Origin, Runner, Scope};
+use crate::model::{Ended, Origin, Runner, Scope};
 use crate::plan::{Action, Order, Removal};
 use crate::ports::{NewRunner, Registration};
 use crate::snapshot::{Event, EventKind};
@@ -14,7 +14,7 @@ use crate::snapshot::{Event, EventKind};
 /// A piece of work that came back.
 pub(super) enum Worked {
     Launched(NewRunner, Result<String, Failure>),
-    Removed(Box<Runner>, Removal, Result<bool>),
+    Removed { runner: Box<Runner>, why: Removal, was_online: bool, removed: Result<Option<Ended>> },
     Forgotten(String, Result<()>),
 }
 
@@ -80,10 +80,11 @@ impl Reconciler {
             return;
         };
         self.removals.begin(name);
+        let was_online = self.memory.was_online(name);
         let (parts, runner) = (self.parts.clone(), Box::new(runner.clone()));
         self.works.spawn(async move {
             let removed = parts.remove(&runner, why, false).await;
-            Worked::Removed(runner, why, removed)
+            Worked::Removed { runner, why, was_online, removed }
         });
     }
 
@@ -100,7 +101,7 @@ impl Reconciler {
         let now = (self.parts.clock)();
         match worked {
             Worked::Launched(runner, Ok(id)) => {
-                self.troubles.launch_succeeded(runner.repo.as_ref());
+                self.troubles.image_succeeded();
                 self.event(
                     EventKind::Launch,
                     &runner.subject(),
@@ -126,15 +127,16 @@ impl Reconciler {
                 self.flights.failed(&runner, error);
                 self.wake_for_retry();
             }
-            Worked::Removed(runner, why, removed) => {
+            Worked::Removed { runner, why, was_online, removed } => {
                 let name = &runner.container.name;
                 match removed {
-                    Ok(true) => {
+                    Ok(Some(ended)) => {
                         let message = format!("{name} removed: {why}");
                         self.event(EventKind::Remove, &subject(&runner.container), message);
                         self.removals.settled(name, self.epoch);
+                        self.judge(&runner, why, was_online, &ended);
                     }
-                    Ok(false) => self.removals.failed(name),
+                    Ok(None) => self.removals.failed(name),
                     Err(error) => {
                         let message = format!("{name} was not removed: {}", error.message);
                         self.event(EventKind::Failure, &subject(&runner.container), message);
@@ -158,6 +160,31 @@ impl Reconciler {
             },
         }
         self.publish(|_| ());
+    }
+
+    /// A container that started is no runner yet: one that was never online and did not end well is
+    /// a failed launch, or a broken image would be started without end.
+    fn judge(&mut self, runner: &Runner, why: Removal, was_online: bool, ended: &Ended) {
+        let container = &runner.container;
+        let repo = container.repo.as_ref();
+        let served = was_online || ended.exit_code == Some(0);
+        let reason = match (why, ended.exit_code) {
+            (Removal::NeverOnline, _) => why.to_string(),
+            (Removal::Finished, Some(code)) if !served => {
+                format!("it ended with code {code} before it was online")
+            }
+            (Removal::Finished, _) => return self.troubles.launch_succeeded(repo),
+            _ => return,
+        };
+        let error = Error::new(
+            Code::ContainerFailed,
+            format!("Container failed to start: {}: {reason}.", container.name),
+            "Look at its last words in the history file of the state directory, and at \
+             runner_image and registration.",
+        );
+        self.troubles.launch_failed(repo, &error, (self.parts.clock)());
+        self.event(EventKind::Failure, &subject(container), error.message);
+        self.wake_for_retry();
     }
 
     /// After a failed launch the loop looks again when the wait is over, not a whole interval later.

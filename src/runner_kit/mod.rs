@@ -234,7 +234,7 @@ impl RunnerKit {
         if (was == Phase::Busy || unknown) && !force {
             return Err(unconfirmed(&runner, unknown));
         }
-        if !self.parts.remove(&runner, Removal::ByHand, force).await? {
+        if self.parts.remove(&runner, Removal::ByHand, force).await?.is_none() {
             return Err(unconfirmed(&runner, false));
         }
         Ok(StoppedContainer {
