@@ -185,3 +185,17 @@ async fn a_start_during_a_stop_is_not_told_that_the_autoscaler_runs() {
     assert!(stopped.await.unwrap().unwrap().changed);
     assert!(kit.start_autoscaler().await.unwrap().changed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_answered_in_time_also_when_the_engine_hangs() {
+    let world = World::new(1);
+    world.github.queue("a", 1, 600);
+    world.kit.start_autoscaler().await.unwrap();
+    world.until("it is at work", |world| world.github.running() == 1).await;
+    world.pass(10).await;
+    world.engine.set_hanging(true);
+    let begun = tokio::time::Instant::now();
+    let stopped = world.kit.stop_autoscaler().await.unwrap();
+    assert!(begun.elapsed().as_secs() <= 10, "{:?}", begun.elapsed());
+    assert_eq!((stopped.changed, stopped.runners_left), (true, 1));
+}
