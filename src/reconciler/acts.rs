@@ -1,5 +1,8 @@
 //! Acting: launches and removals are begun here, and accounted for when they come back.
 
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::answers::{random_suffix, refusal, stopping};
@@ -69,7 +72,8 @@ impl Reconciler {
                 let event = Event { at: clock(), kind: EventKind::Image, subject, message };
                 published.send_modify(|snapshot| snapshot.push(event));
             };
-            let launched = parts.launch(&runner, with, &report, &cancelled).await;
+            let launched = parts.launch(&runner, with, &report, &cancelled);
+            let launched = unless_panicked(launched, Failure::Runner).await;
             Worked::Launched(runner, launched)
         });
         Ok(outcome)
@@ -83,7 +87,7 @@ impl Reconciler {
         let was_online = self.memory.was_online(name);
         let (parts, runner) = (self.parts.clone(), Box::new(runner.clone()));
         self.works.spawn(async move {
-            let removed = parts.remove(&runner, why, false).await;
+            let removed = unless_panicked(parts.remove(&runner, why, false), |error| error).await;
             Worked::Removed { runner, why, was_online, removed }
         });
     }
@@ -92,7 +96,8 @@ impl Reconciler {
         self.removals.begin(&name);
         let parts = self.parts.clone();
         self.works.spawn(async move {
-            let forgotten = parts.registrar.deregister(&scope, id).await.map(drop);
+            let forgotten = parts.registrar.deregister(&scope, id);
+            let forgotten = unless_panicked(forgotten, |error| error).await.map(drop);
             Worked::Forgotten(name, forgotten)
         });
     }
@@ -198,4 +203,15 @@ impl Reconciler {
         let retry = Instant::now() + wait;
         self.next_look = Some(self.next_look.map_or(retry, |next| next.min(retry)));
     }
+}
+
+/// The outcome of `work`, also when it ended in a bug: what was begun would count for ever.
+async fn unless_panicked<T, E>(
+    work: impl Future<Output = Result<T, E>>,
+    failure: impl FnOnce(Error) -> E,
+) -> Result<T, E> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        let report = "Please report it with the log.";
+        Err(failure(Error::internal("A task of the loop broke off.", report)))
+    })
 }
