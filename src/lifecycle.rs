@@ -156,28 +156,33 @@ impl Parts {
         launched
     }
 
-    /// Ends `runner` and removes what it leaves; `false` when it turned out to have a job and so
-    /// was kept. The container, which carries what is known of the runner, goes last: whoever is
+    /// Ends `runner`, removes what it leaves and tells how it ended; nothing when it turned out to
+    /// have a job and so was kept. The container, which carries what is known of the runner, goes last: whoever is
     /// interrupted finds it again.
-    pub(crate) async fn remove(&self, runner: &Runner, why: Removal, force: bool) -> Result<bool> {
+    pub(crate) async fn remove(
+        &self,
+        runner: &Runner,
+        why: Removal,
+        force: bool,
+    ) -> Result<Option<Ended>> {
         let container = &runner.container;
         let force = force || why.may_interrupt();
-        if container.ended || force {
+        let ended = if container.ended || force {
             let ended = self.engine.stop(container).await?;
             if let Err(error) = self.deregister(runner).await {
                 self.give_up_on(&error, runner)?;
             }
-            self.remember(container, why, ended);
+            ended
         } else {
             // Only GitHub knows whether a job is on its way to it, and refuses when it is.
             if self.deregister(runner).await? == Deregistered::Busy {
-                return Ok(false);
+                return Ok(None);
             }
-            let ended = self.engine.stop(container).await?;
-            self.remember(container, why, ended);
-        }
+            self.engine.stop(container).await?
+        };
+        self.remember(container, why, ended.clone());
         self.engine.remove(container).await?;
-        Ok(true)
+        Ok(Some(ended))
     }
 
     async fn deregister(&self, runner: &Runner) -> Result<Deregistered> {

@@ -23,6 +23,11 @@ struct Seen {
 }
 
 impl Memory {
+    /// Whether the runner `name` was online or busy at some time.
+    pub fn was_online(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|seen| seen.known)
+    }
+
     /// The runners as they are now. A scope that is missing in `registered` could not be listed:
     /// its runners keep the phase that they had, and are not certain.
     pub fn join(

@@ -24,8 +24,9 @@ use crate::error::{Code, Error, Result};
 use crate::operations::{Answer, Arguments};
 use crate::runner_kit::RunnerKit;
 
-/// How long connections may take to read the last answers when the service ends.
-const DRAIN: Duration = Duration::from_secs(1);
+/// How long connections may take to get and read the last answers when the service ends: longer
+/// than a stop counts the runners that it leaves.
+const DRAIN: Duration = Duration::from_secs(3);
 
 /// How long a process that is starting or ending is waited for: a stop takes ten seconds at most.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(15);

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::answers::{random_suffix, refusal, stopping};
 use super::{Outcome, Reconciler};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::lifecycle::{Failure, subject};
-use crate::model::{Origin, Runner, Scope};
+use crate::model::{Ended, Origin, Runner, Scope};
 use crate::plan::{Action, Order, Removal};
 use crate::ports::{NewRunner, Registration};
 use crate::snapshot::{Event, EventKind};
@@ -17,7 +17,7 @@ use crate::snapshot::{Event, EventKind};
 /// A piece of work that came back.
 pub(super) enum Worked {
     Launched(NewRunner, Result<String, Failure>),
-    Removed(Box<Runner>, Removal, Result<bool>),
+    Removed { runner: Box<Runner>, why: Removal, was_online: bool, removed: Result<Option<Ended>> },
     Forgotten(String, Result<()>),
 }
 
@@ -72,9 +72,8 @@ impl Reconciler {
                 let event = Event { at: clock(), kind: EventKind::Image, subject, message };
                 published.send_modify(|snapshot| snapshot.push(event));
             };
-            let launch = parts.launch(&runner, with, &report, &cancelled);
-            let launched = AssertUnwindSafe(launch).catch_unwind().await;
-            let launched = launched.unwrap_or_else(|_| Err(Failure::Runner(bug())));
+            let launched = parts.launch(&runner, with, &report, &cancelled);
+            let launched = unless_panicked(launched, Failure::Runner).await;
             Worked::Launched(runner, launched)
         });
         Ok(outcome)
@@ -85,10 +84,11 @@ impl Reconciler {
             return;
         };
         self.removals.begin(name);
+        let was_online = self.memory.was_online(name);
         let (parts, runner) = (self.parts.clone(), Box::new(runner.clone()));
         self.works.spawn(async move {
-            let removed = AssertUnwindSafe(parts.remove(&runner, why, false)).catch_unwind().await;
-            Worked::Removed(runner, why, removed.unwrap_or_else(|_| Err(bug())))
+            let removed = unless_panicked(parts.remove(&runner, why, false), |error| error).await;
+            Worked::Removed { runner, why, was_online, removed }
         });
     }
 
@@ -96,9 +96,9 @@ impl Reconciler {
         self.removals.begin(&name);
         let parts = self.parts.clone();
         self.works.spawn(async move {
-            let forget = parts.registrar.deregister(&scope, id);
-            let forgotten = AssertUnwindSafe(forget).catch_unwind().await;
-            Worked::Forgotten(name, forgotten.unwrap_or_else(|_| Err(bug())).map(drop))
+            let forgotten = parts.registrar.deregister(&scope, id);
+            let forgotten = unless_panicked(forgotten, |error| error).await.map(drop);
+            Worked::Forgotten(name, forgotten)
         });
     }
 
@@ -106,7 +106,7 @@ impl Reconciler {
         let now = (self.parts.clock)();
         match worked {
             Worked::Launched(runner, Ok(id)) => {
-                self.troubles.launch_succeeded(runner.repo.as_ref());
+                self.troubles.image_succeeded();
                 self.event(
                     EventKind::Launch,
                     &runner.subject(),
@@ -132,15 +132,16 @@ impl Reconciler {
                 self.flights.failed(&runner, error);
                 self.wake_for_retry();
             }
-            Worked::Removed(runner, why, removed) => {
+            Worked::Removed { runner, why, was_online, removed } => {
                 let name = &runner.container.name;
                 match removed {
-                    Ok(true) => {
+                    Ok(Some(ended)) => {
                         let message = format!("{name} removed: {why}");
                         self.event(EventKind::Remove, &subject(&runner.container), message);
                         self.removals.settled(name, self.epoch);
+                        self.judge(&runner, why, was_online, &ended);
                     }
-                    Ok(false) => self.removals.failed(name),
+                    Ok(None) => self.removals.failed(name),
                     Err(error) => {
                         let message = format!("{name} was not removed: {}", error.message);
                         self.event(EventKind::Failure, &subject(&runner.container), message);
@@ -166,6 +167,31 @@ impl Reconciler {
         self.publish(|_| ());
     }
 
+    /// A container that started is no runner yet: one that was never online and did not end well is
+    /// a failed launch, or a broken image would be started without end.
+    fn judge(&mut self, runner: &Runner, why: Removal, was_online: bool, ended: &Ended) {
+        let container = &runner.container;
+        let repo = container.repo.as_ref();
+        let served = was_online || ended.exit_code == Some(0);
+        let reason = match (why, ended.exit_code) {
+            (Removal::NeverOnline, _) => why.to_string(),
+            (Removal::Finished, Some(code)) if !served => {
+                format!("it ended with code {code} before it was online")
+            }
+            (Removal::Finished, _) => return self.troubles.launch_succeeded(repo),
+            _ => return,
+        };
+        let error = Error::new(
+            Code::ContainerFailed,
+            format!("Container failed to start: {}: {reason}.", container.name),
+            "Look at its last words in the history file of the state directory, and at \
+             runner_image and registration.",
+        );
+        self.troubles.launch_failed(repo, &error, (self.parts.clock)());
+        self.event(EventKind::Failure, &subject(container), error.message);
+        self.wake_for_retry();
+    }
+
     /// After a failed launch the loop looks again when the wait is over, not a whole interval later.
     fn wake_for_retry(&mut self) {
         let now = (self.parts.clock)();
@@ -179,7 +205,13 @@ impl Reconciler {
     }
 }
 
-/// The error for a piece of work that broke: it must not take a place for ever.
-fn bug() -> Error {
-    Error::internal("A part of the program broke down.", "Please report it with the log.")
+/// The outcome of `work`, also when it ended in a bug: what was begun would count for ever.
+async fn unless_panicked<T, E>(
+    work: impl Future<Output = Result<T, E>>,
+    failure: impl FnOnce(Error) -> E,
+) -> Result<T, E> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        let report = "Please report it with the log.";
+        Err(failure(Error::internal("A task of the loop broke off.", report)))
+    })
 }

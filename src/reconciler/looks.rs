@@ -134,7 +134,13 @@ impl Reconciler {
             Ok(demand) => (Some(demand), None),
             Err(error) => (None, Some(error)),
         };
+        let before = self.memory.clone();
         self.runners = self.join(containers, demand.as_ref());
+        for Container { name, repo, .. } in self.runners.iter().map(|runner| &runner.container) {
+            if self.memory.was_online(name) && !before.was_online(name) {
+                self.troubles.launch_succeeded(repo.as_ref());
+            }
+        }
         let mut actions = self.decide(demand.as_ref(), &[]);
         let held: BTreeMap<u64, Held> = actions.iter().filter_map(held).collect();
         let asked = std::mem::take(&mut self.all_asked);

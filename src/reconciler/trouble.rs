@@ -79,8 +79,13 @@ impl Troubles {
         }
     }
 
-    pub(super) fn launch_succeeded(&mut self, repo: Option<&Repo>) {
+    /// The image is there; whether its runner comes online is another matter.
+    pub(super) fn image_succeeded(&mut self) {
         self.image = None;
+    }
+
+    /// A runner came online, or did its job.
+    pub(super) fn launch_succeeded(&mut self, repo: Option<&Repo>) {
         if let Some(repo) = repo {
             self.repos.remove(repo);
         }

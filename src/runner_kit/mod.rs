@@ -4,6 +4,7 @@
 mod lists;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -24,6 +25,8 @@ use crate::views::{
     StoppedContainer, WorkflowQueue, short,
 };
 
+/// How long a stop waits for the number of the runners that it leaves.
+const COUNT: Duration = Duration::from_secs(2);
 /// Entries of a list when nobody says how many.
 const PAGE: usize = 100;
 
@@ -83,9 +86,12 @@ impl RunnerKit {
     /// Stops the loop after what it had accepted is finished or undone. Runners go on.
     pub async fn stop_autoscaler(&self) -> Result<Stopped> {
         let changed = self.ask(Command::Stop).await?;
-        // A stop must succeed also when the engine is away: then nobody knows of any.
-        let containers = self.parts.engine.containers().await.unwrap_or_default();
-        let runners_left = containers.iter().filter(|container| !container.ended).count();
+        // A stop must succeed, and at once, also when the engine is away: then the last look counts.
+        let listed = tokio::time::timeout(COUNT, self.parts.engine.containers()).await;
+        let runners_left = match listed {
+            Ok(Ok(containers)) => containers.iter().filter(|container| !container.ended).count(),
+            _ => self.status_of(&self.published.borrow()).active_runners,
+        };
         Ok(Stopped { running: false, changed, runners_left })
     }
 
@@ -234,7 +240,7 @@ impl RunnerKit {
         if (was == Phase::Busy || unknown) && !force {
             return Err(unconfirmed(&runner, unknown));
         }
-        if !self.parts.remove(&runner, Removal::ByHand, force).await? {
+        if self.parts.remove(&runner, Removal::ByHand, force).await?.is_none() {
             return Err(unconfirmed(&runner, false));
         }
         Ok(StoppedContainer {

@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta};
 use futures::StreamExt;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::engine::Inner;
 use super::labels;
@@ -20,6 +21,9 @@ use super::labels;
 /// How far back a new stream begins: an end that was told just before it may not have been in the
 /// listing that the first wake led to (see [`settle`]). Events that are heard twice cost a look.
 const OVERLAP: TimeDelta = TimeDelta::seconds(30);
+
+/// A stream that breaks earlier is no working one.
+const LASTING: Duration = Duration::from_secs(10);
 
 /// A background task that listens, ending with this value.
 #[derive(Debug)]
@@ -63,7 +67,8 @@ async fn listen(inner: Arc<Inner>, wake: Arc<Notify>) {
     }
 }
 
-/// Listens until the stream breaks; whether there was one.
+/// Listens until the stream breaks; whether there was one that lasted. Some proxies before an engine
+/// answer everything but events: each try wakes the loop, and so must be rarer than the last.
 async fn hear(inner: &Inner, wake: &Notify) -> bool {
     // The engine's own clock: ours may differ.
     let now = match inner.call(async |docker| docker.info().await).await {
@@ -82,6 +87,7 @@ async fn hear(inner: &Inner, wake: &Notify) -> bool {
         options = options.since(&stamp);
     }
     let Ok(docker) = inner.patient() else { return false };
+    let begun = Instant::now();
     let mut stream = docker.events(Some(options.build()));
     while let Some(event) = stream.next().await {
         match event {
@@ -96,7 +102,7 @@ async fn hear(inner: &Inner, wake: &Notify) -> bool {
             }
         }
     }
-    true
+    begun.elapsed() >= LASTING
 }
 
 /// Docker tells of an end before its listing shows it, and holds the container's lock in between;

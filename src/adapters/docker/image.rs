@@ -12,13 +12,17 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::engine::Inner;
-use super::failure::{container_failed, not_accessible, status};
+use super::failure::{container_failed, not_accessible, status, within};
 use crate::config::PullPolicy;
 use crate::error::{Error, Result};
 use crate::ports::Report;
 
 /// Who waits for a pull wants to see that it goes on, not each of its thousand messages.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(1);
+
+/// A pull that says nothing for this long has died: all launches wait for it. Extracting one large
+/// layer on a slow disk takes minutes.
+const STALL: Duration = Duration::from_secs(600);
 
 /// Lets one pull at a time happen, and remembers that `always` was obeyed.
 #[derive(Debug, Default)]
@@ -91,8 +95,10 @@ impl Inner {
         let docker = self.patient().map_err(failed)?;
         let mut messages = docker.create_image(Some(options), None, None);
         let (mut progress, mut next) = (Progress::default(), Instant::now() + BETWEEN_REPORTS);
-        while let Some(message) = messages.next().await {
-            let percent = progress.see(&message.map_err(failed)?);
+        while let Some(message) =
+            within(STALL, async { messages.next().await.transpose() }).await.map_err(failed)?
+        {
+            let percent = progress.see(&message);
             if let Some(percent) = percent.filter(|_| Instant::now() >= next) {
                 report(&format!("pulling the image {image}: {percent} %"));
                 next = Instant::now() + BETWEEN_REPORTS;

@@ -96,7 +96,9 @@ async fn operate(
     output: &Output,
 ) -> Result<()> {
     let host = Host::caller(sources)?;
-    let call = Call { progress: None, cancelled: interrupted() };
+    // What only looks may be cut short by a signal, as any program.
+    let cancelled = if entry.hints.read_only { CancellationToken::new() } else { interrupted() };
+    let call = Call { progress: None, cancelled };
     let mut answer = host.call(entry, arguments.clone(), &call).await;
     if let Err(error) = &answer
         && error.code == Code::ConfirmationRequired
@@ -124,23 +126,30 @@ async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
     }
 }
 
-/// Cancelled by Ctrl-C, by SIGTERM, and when the terminal is closed.
+/// Cancelled by Ctrl-C, by SIGTERM, and when the terminal is closed. Who sends a second one does
+/// not want to wait: the program ends as if it were killed, which it is made to survive.
 fn interrupted() -> CancellationToken {
     use tokio::signal::unix::{SignalKind, signal};
     let token = CancellationToken::new();
     let cancelled = token.clone();
     tokio::spawn(async move {
-        let (Ok(mut terminate), Ok(mut hang_up)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-        else {
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) = (
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::terminate()),
+            signal(SignalKind::hangup()),
+        ) else {
             return;
         };
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
-        }
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => 130,
+                _ = terminate.recv() => 143,
+                _ = hang_up.recv() => 129,
+            }
+        };
+        next().await;
         cancelled.cancel();
+        std::process::exit(next().await)
     });
     token
 }

@@ -148,6 +148,28 @@ async fn failed_launches_back_off_are_told_and_are_not_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_runner_that_ends_before_it_is_online_is_a_failed_launch_and_not_tried_without_end() {
+    let world = World::new(4);
+    // A runner that is at work says nothing of those that are started later.
+    world.github.queue("a", 1, 3_000);
+    world.kit.start_autoscaler().await.unwrap();
+    world.until("it is at work", |world| world.github.running() == 1).await;
+    world.github.change(|state| state.crash = Some(1));
+    world.github.queue("a", 1, 5);
+    world.pass(120).await;
+    // A container that ended is replaced before it is known how it ended: two at each try.
+    let launched = world.engine.launched().len() - 1;
+    assert!((3..=12).contains(&launched), "{launched} launches in two minutes");
+    let error = world.kit.get_status().await.unwrap().last_error.unwrap();
+    assert_eq!(error.code, Code::ContainerFailed);
+    world.github.change(|state| state.crash = None);
+    world.until("it is done", |world| world.github.done() == 1).await;
+    world.pass(30).await;
+    assert!(world.kit.get_status().await.unwrap().last_error.is_none());
+    assert_eq!(world.containers().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_start_takes_its_registration_back() {
     let world = World::new(1);
     let broken = Error::new(Code::ContainerFailed, "Container failed to start: no.", "Look.");

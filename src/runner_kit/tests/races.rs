@@ -91,6 +91,7 @@ struct LateEngine {
     inner: Arc<MemoryEngine>,
     holds_listing: AtomicBool,
     holds_launch: AtomicBool,
+    breaks_launch: AtomicBool,
     release: Notify,
 }
 
@@ -100,6 +101,7 @@ impl LateEngine {
             inner: world.engine.clone(),
             holds_listing: AtomicBool::new(false),
             holds_launch: AtomicBool::new(false),
+            breaks_launch: AtomicBool::new(false),
             release: Notify::new(),
         });
         let Parts { source, registrar, history, clock, .. } = world.parts.clone();
@@ -133,6 +135,7 @@ impl Engine for LateEngine {
 
     async fn launch(&self, launch: &Launch) -> Result<String> {
         self.wait_if(&self.holds_launch).await;
+        assert!(!self.breaks_launch.swap(false, Ordering::SeqCst), "on purpose");
         self.inner.launch(launch).await
     }
 
@@ -184,4 +187,27 @@ async fn a_start_during_a_stop_is_not_told_that_the_autoscaler_runs() {
     late.release.notify_one();
     assert!(stopped.await.unwrap().unwrap().changed);
     assert!(kit.start_autoscaler().await.unwrap().changed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_answered_in_time_also_when_the_engine_hangs() {
+    let world = World::new(1);
+    world.github.queue("a", 1, 600);
+    world.kit.start_autoscaler().await.unwrap();
+    world.until("it is at work", |world| world.github.running() == 1).await;
+    world.pass(10).await;
+    world.engine.set_hanging(true);
+    let begun = tokio::time::Instant::now();
+    let stopped = world.kit.stop_autoscaler().await.unwrap();
+    assert!(begun.elapsed().as_secs() <= 10, "{:?}", begun.elapsed());
+    assert_eq!((stopped.changed, stopped.runners_left), (true, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_that_breaks_off_in_a_bug_is_told_and_takes_no_room() {
+    let world = World::new(1);
+    let (late, kit) = LateEngine::beside(&world);
+    late.breaks_launch.store(true, Ordering::SeqCst);
+    assert_eq!(kit.provision(Some(&repo("a"))).await.unwrap_err().code, Code::Internal);
+    kit.provision(Some(&repo("a"))).await.unwrap();
 }
