@@ -118,3 +118,26 @@ async fn the_credential_is_in_no_container_no_log_and_no_result() {
     assert!(!listed.stdout.contains(secret) && !world.home.service_log().contains(secret));
     service.kill().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_service_that_is_told_to_end_leaves_runners_at_work_and_the_next_cleans_up_after_them() {
+    for signal in ["TERM", "INT"] {
+        let world = World::new(&format!("e2e-{}", signal.to_lowercase()), &[]).await;
+        world.github.add_org("octo-org");
+        world.github.add_repo(RepoSpec::new("octo-org/a"));
+        let job = JobSpec::new("build").labels(["self-hosted"]).takes(Duration::from_secs(4));
+        world.github.queue_run("octo-org/a", RunSpec::new("ci").job(job)).unwrap();
+        let mut service = world.home.serve(&world.start_line(1)).await;
+        world.until("it is at work", |state| state.count(JobStatus::InProgress) == 1).await;
+        let pid = service.id().unwrap().to_string();
+        std::process::Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
+        assert!(service.wait().await.unwrap().success(), "{}", world.home.service_log());
+        assert_eq!(world.github.look(|state| state.count(JobStatus::InProgress)), 1);
+        world.until("it is done", |state| state.count(JobStatus::Completed) == 1).await;
+        let succeeded = world.github.jobs()[0].conclusion.map(|end| end.as_str().to_owned());
+        assert_eq!(succeeded.as_deref(), Some("success"));
+        let mut next = world.home.serve(&world.start_line(1)).await;
+        world.until_nothing_is_left().await;
+        next.kill().await.unwrap();
+    }
+}
