@@ -2,8 +2,9 @@
 //! directory, bounded in number, size and age; not needed for any decision, so it may be lost.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -54,7 +55,8 @@ impl History {
     pub fn open(directory: &Path, now: DateTime<Utc>) -> Result<Self> {
         let file = directory.join("history.jsonl");
         let failed = |error| cannot_write(&file, error);
-        fs::create_dir_all(directory).map_err(failed)?;
+        // Last words of jobs are nobody else's business.
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         let mut lines = 0;
         let mut entries = VecDeque::new();
         if file.exists() {
@@ -105,12 +107,13 @@ fn append(file: &Path, entry: &Entry) -> std::io::Result<()> {
     let mut line = serde_json::to_string(entry)?;
     line.push('\n');
     // One write, so that two processes can't mix their lines.
-    OpenOptions::new().create(true).append(true).open(file)?.write_all(line.as_bytes())
+    OpenOptions::new().create(true).append(true).mode(0o600).open(file)?.write_all(line.as_bytes())
 }
 
 fn rewrite(file: &Path, entries: &VecDeque<Entry>) -> std::io::Result<()> {
     let new = file.with_extension("jsonl.new");
-    let mut out = File::create(&new)?;
+    let mut out =
+        OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&new)?;
     for entry in entries {
         writeln!(out, "{}", serde_json::to_string(entry)?)?;
     }
@@ -174,6 +177,16 @@ mod tests {
         assert!(again.find("ipfs-100").is_some());
         let lines = fs::read_to_string(directory.path().join("history.jsonl")).unwrap();
         assert_eq!(lines.lines().count(), 1_000);
+    }
+
+    #[test]
+    fn nobody_else_can_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("made/state");
+        History::open(&state, now()).unwrap().record(entry(1, 39)).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&state), mode(&state.join("history.jsonl"))), (0o700, 0o600));
     }
 
     #[test]

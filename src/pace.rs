@@ -43,11 +43,27 @@ pub fn until_next_look(
         Mood::Crowded => poll_interval.min(CROWDED),
         Mood::Lively => poll_interval.min(LIVELY),
     };
-    let Some(budget) = budget.filter(|_| cost > 0) else { return wanted };
-    let Ok(left) = (budget.reset_at - now).to_std() else { return wanted };
+    wanted.max(affordable(budget, cost, now))
+}
+
+/// The least time between two looks, however many changes there are: `spacing` while half of the
+/// budget is left, then what the other half affords until it is renewed.
+pub fn between_looks(
+    spacing: Duration,
+    budget: Option<&RateLimit>,
+    cost: u32,
+    now: DateTime<Utc>,
+) -> Duration {
+    let scarce = budget.filter(|budget| budget.remaining < budget.limit / 2);
+    spacing.max(affordable(scarce, cost, now))
+}
+
+/// The time between looks of this `cost` that lets the budget last.
+fn affordable(budget: Option<&RateLimit>, cost: u32, now: DateTime<Utc>) -> Duration {
+    let Some(budget) = budget.filter(|_| cost > 0) else { return Duration::ZERO };
+    let Ok(left) = (budget.reset_at - now).to_std() else { return Duration::ZERO };
     let looks = f64::from(budget.remaining) * BUDGET_SHARE / f64::from(cost);
-    let affordable = if looks < 1.0 { left } else { left.div_f64(looks) };
-    wanted.max(affordable)
+    if looks < 1.0 { left } else { left.div_f64(looks) }
 }
 
 /// The time until another try after `failures` in a row, the last of them `error`.
@@ -89,6 +105,16 @@ mod tests {
         // 80 requests may be spent in 1,000 s at 8 a look: every 100 s.
         assert_eq!(next(Mood::Lively, Some(&budget(100)), 8), 100);
         assert_eq!(next(Mood::Lively, Some(&budget(0)), 8), 1_000);
+    }
+
+    #[test]
+    fn a_storm_of_changes_may_use_half_of_the_budget_and_no_more() {
+        let between = |remaining, cost| {
+            let (spacing, budget) = (Duration::from_secs(1), budget(remaining));
+            between_looks(spacing, Some(&budget), cost, DateTime::UNIX_EPOCH).as_secs()
+        };
+        assert_eq!((between(2_500, 20), between(2_499, 20)), (1, 10));
+        assert_eq!((between(100, 8), between(100, 0)), (100, 1));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Where an operation is done: by the running service when there is one, else in this process.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -219,6 +220,7 @@ impl Caller {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
+            .mode(0o600)
             .open(&places.log)
             .map_err(failed)?;
         let before = log.metadata().map_err(failed)?.len();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answers::answer;
-use super::{Reconciler, Reply};
+use super::{Reconciler, Reply, SPACING};
 use crate::error::{Error, Result};
 use crate::lifecycle::{Observation, Parts, name_prefix};
 use crate::model::{Container, Demand, Phase, Runner};
@@ -234,6 +234,7 @@ impl Reconciler {
         let cost =
             self.last_budget.zip(remaining).map_or(0, |(before, now)| before.saturating_sub(now));
         self.last_budget = remaining;
+        self.spacing = pace::between_looks(SPACING, budget, cost, (self.parts.clock)());
         pace::until_next_look(self.poll_interval, mood, budget, cost, (self.parts.clock)())
     }
 }

@@ -83,6 +83,8 @@ pub(crate) struct Reconciler {
     next_look: Option<Instant>,
     last_look: Option<Instant>,
     last_budget: Option<u32>,
+    /// The least time between two looks, by what they cost.
+    spacing: Duration,
     /// Requests for "one runner for every queued job" that wait for a look.
     all_asked: Vec<Reply>,
     on: bool,
@@ -120,6 +122,7 @@ impl Reconciler {
             next_look: None,
             last_look: None,
             last_budget: None,
+            spacing: SPACING,
             all_asked: Vec::new(),
             on: false,
             cancelled: CancellationToken::new(),
@@ -230,13 +233,13 @@ impl Reconciler {
         }
     }
 
-    /// Something changed: look soon, but not more often than `SPACING`.
+    /// Something changed: look soon, but not more often than `spacing`.
     fn wake(&mut self) {
         if !self.stopping.is_empty() {
             return;
         }
         let now = Instant::now();
-        let soon = self.last_look.map_or(now, |last| now.max(last + SPACING));
+        let soon = self.last_look.map_or(now, |last| now.max(last + self.spacing));
         self.next_look = Some(self.next_look.map_or(soon, |next| next.min(soon)));
     }
 

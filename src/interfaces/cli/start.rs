@@ -71,6 +71,8 @@ async fn serve_http(
 ) -> Result<tokio::task::JoinHandle<()>> {
     let Some(address) = loaded.http else { return Err(super::odd()) };
     let tokens = http::Tokens::of(loaded)?;
+    // Said now: what fails beside the loop is only logged.
+    tokens.must_be_chosen(address)?;
     let listening = http::Listening::bind(address).await?;
     output::announce(&listening, &tokens);
     let host = Arc::new(Host::service(kit.clone()));

@@ -66,8 +66,8 @@ impl Listening {
         tokens: Tokens,
         stop: CancellationToken,
     ) -> Result<()> {
+        tokens.must_be_chosen(self.address)?;
         if !self.address.ip().is_loopback() {
-            tokens.must_be_chosen(self.address)?;
             tracing::warn!(address = %self.address, "HTTP is served without TLS: put a proxy with TLS before it");
         }
         let router = router(self.address, server, host, tokens, &stop);
