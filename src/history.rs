@@ -91,11 +91,13 @@ impl History {
         append(file, &entry).map_err(|error| cannot_write(file, error))
     }
 
-    /// The runner whose container id begins with, or whose name is, `key`; the latest first.
+    /// The runner whose name is `key`, or whose container id alone begins with it.
     pub fn find(&self, key: &str) -> Option<Entry> {
-        let is_it =
-            |entry: &&Entry| entry.container_id.starts_with(key) || entry.runner_name == key;
-        self.lock().iter().rev().find(is_it).cloned()
+        let entries = self.lock();
+        let named = entries.iter().rev().find(|entry| entry.runner_name == key);
+        let mut begun = entries.iter().filter(|entry| entry.container_id.starts_with(key));
+        let only = begun.next().filter(|_| begun.next().is_none());
+        named.or(only).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Entry>> {
@@ -152,8 +154,10 @@ mod tests {
         History::open(directory.path(), now()).unwrap().record(entry(7, 39)).unwrap();
         let again = History::open(directory.path(), now()).unwrap();
         assert_eq!(again.find("00000000000"), Some(entry(7, 39)));
+        again.record(entry(8, 39)).unwrap();
+        assert_eq!(again.find("00000000000"), None, "it may mean two");
         assert_eq!(again.find("ipfs-7"), Some(entry(7, 39)));
-        assert_eq!(again.find("ipfs-8"), None);
+        assert_eq!(again.find("ipfs-9"), None);
     }
 
     #[test]

@@ -55,6 +55,7 @@ impl Reconciler {
     fn launch(&mut self, order: Order, with: Option<Registration>) -> Result<Outcome> {
         let Order { scope, repo, labels, origin, job } = order;
         let name = format!("{}{}", self.limits.name_prefix, random_suffix()?);
+        self.launched_in.insert(scope.clone());
         let runner = NewRunner { name, scope, repo, labels, origin };
         let outcome = self.flights.begin(runner.clone());
         let about = match (job, origin) {

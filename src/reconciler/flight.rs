@@ -63,6 +63,15 @@ impl Flights {
         self.0.retain(|flight| flight.settled.is_none_or(|settled| settled >= epoch));
     }
 
+    /// Nobody accounts for what is under way any more; it may come about all the same, and counts
+    /// until a look that begins after `epoch` shows whether it did.
+    pub(super) fn abandon(&mut self, epoch: u64) {
+        for flight in &mut self.0 {
+            flight.settled.get_or_insert(epoch);
+            flight.told = None;
+        }
+    }
+
     pub(super) fn runners(&self) -> Vec<NewRunner> {
         self.0.iter().map(|flight| flight.runner.clone()).collect()
     }
@@ -121,6 +130,18 @@ mod tests {
         let _outcome = flights.begin(runner());
         flights.settle(9);
         flights.succeeded(&runner(), "c1", 3);
+        flights.settle(3);
+        assert_eq!(flights.runners(), [runner()]);
+        flights.settle(4);
+        assert!(flights.is_empty());
+    }
+
+    #[test]
+    fn a_launch_that_was_abandoned_counts_until_the_next_look() {
+        let mut flights = Flights::default();
+        let mut outcome = flights.begin(runner());
+        flights.abandon(3);
+        assert!(outcome.try_recv().is_err());
         flights.settle(3);
         assert_eq!(flights.runners(), [runner()]);
         flights.settle(4);

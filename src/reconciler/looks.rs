@@ -158,12 +158,16 @@ impl Reconciler {
             None => self.troubles.look_succeeded(demand.as_ref(), trouble.as_ref(), now),
         };
         if let Some(demand) = &demand {
-            self.scopes = demand
-                .repos
-                .iter()
-                .filter(|repo| !repo.in_progress.is_empty() || !repo.queued.is_empty())
-                .flat_map(|repo| repo.queued.iter().map(|job| job.scope.clone()))
-                .collect();
+            // Where none of ours is listed any more there is nothing left to look for.
+            let (prefix, registered) = (&self.limits.name_prefix, &self.registered);
+            let launching = self.flights.runners();
+            self.launched_in.retain(|scope| {
+                let listed = registered.get(scope);
+                listed.is_none_or(|all| all.iter().any(|runner| runner.name.starts_with(prefix)))
+                    || launching.iter().any(|runner| runner.scope == *scope)
+            });
+            let queued = demand.jobs().map(|job| job.scope.clone());
+            self.scopes = queued.chain(self.launched_in.iter().cloned()).collect();
             self.scopes.sort();
             self.scopes.dedup();
         }

@@ -73,6 +73,8 @@ pub(crate) struct Reconciler {
     registered: BTreeMap<Scope, Vec<Registered>>,
     /// Scopes where work was seen: leftovers of ours are looked for there.
     scopes: Vec<Scope>,
+    /// Scopes where this process has launched runners: some may have left a registration there.
+    launched_in: BTreeSet<Scope>,
     flights: Flights,
     removals: Removals,
     troubles: Troubles,
@@ -113,6 +115,7 @@ impl Reconciler {
             runners: Vec::new(),
             registered: BTreeMap::new(),
             scopes: Vec::new(),
+            launched_in: BTreeSet::new(),
             flights: Flights::default(),
             removals: Removals::default(),
             troubles: Troubles::default(),
@@ -220,7 +223,7 @@ impl Reconciler {
         self.deadline = None;
         // What is asked for from now on is no part of what was stopped.
         self.cancelled = CancellationToken::new();
-        self.flights = Flights::default();
+        self.flights.abandon(self.epoch);
         self.removals = Removals::default();
         self.published.send_modify(|snapshot| snapshot.running = false);
         self.event(

@@ -72,11 +72,13 @@ impl Troubles {
     }
 
     pub(super) fn launch_failed(&mut self, repo: Option<&Repo>, error: &Error, now: DateTime<Utc>) {
+        let Some(repo) = repo else {
+            // An organisation's runner: nobody else's launches there would fare better.
+            return self.image_failed(error, now);
+        };
         self.image = None;
-        if let Some(repo) = repo {
-            let trouble = Trouble::after(self.repos.get(repo), error, now);
-            self.repos.insert(repo.clone(), trouble);
-        }
+        let trouble = Trouble::after(self.repos.get(repo), error, now);
+        self.repos.insert(repo.clone(), trouble);
     }
 
     /// The image is there; whether its runner comes online is another matter.
@@ -152,6 +154,14 @@ mod tests {
         assert_eq!(troubles.paused(at(4)), Some("no image. Look."));
         assert_eq!(troubles.paused(at(5)), None);
         assert_eq!(troubles.next_retry(at(2)), Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_launch_for_a_whole_organisation_that_failed_is_told_and_waits_too() {
+        let mut troubles = Troubles::default();
+        troubles.launch_failed(None, &error("no group."), at(0));
+        assert_eq!(troubles.paused(at(4)), Some("no group. Look."));
+        assert_eq!(troubles.last().unwrap().message, "no group. Look.");
     }
 
     #[test]

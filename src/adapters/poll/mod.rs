@@ -10,6 +10,7 @@ mod schedule;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,13 +22,15 @@ use self::look::Looker;
 use self::schedule::{Schedule, State};
 use crate::adapters::github::GithubClient;
 use crate::config::RunnerConfig;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::model::{Demand, Repo};
 use crate::ports::DemandSource;
 
 /// Repositories that are looked at side by side; the client bounds the requests, of which each
 /// repository has one at a time at least.
 const LOOKS: usize = 32;
+/// A repository that takes longer to look at must not hold up the others.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// A list of repositories is used for at most this long.
 const LISTING: TimeDelta = TimeDelta::seconds(60);
 
@@ -37,6 +40,7 @@ pub struct Poller {
     discovery: Discovery,
     looker: Looker,
     schedule: Schedule,
+    patience: Duration,
     /// Held for the length of a look: two at once would only pay twice.
     known: Mutex<Known>,
 }
@@ -56,6 +60,7 @@ impl Poller {
             discovery: Discovery::new(client.clone(), config)?,
             looker: Looker::new(client.clone(), config),
             schedule: Schedule::new(config.poll_interval, config.since_days),
+            patience: PATIENCE,
             client,
             known: Mutex::default(),
         })
@@ -97,7 +102,9 @@ impl DemandSource for Poller {
                 .and_then(|last| last.as_ref().ok())
                 .map_or(0, |last| last.failed);
             Some(async move {
-                let seen = self.looker.look(&repo, in_org, before, failures, now).await;
+                let look = self.looker.look(&repo, in_org, before, failures, now);
+                let seen = tokio::time::timeout(self.patience, look).await;
+                let seen = seen.unwrap_or_else(|_| Err(too_slow(&repo, self.patience)));
                 (repo, seen, failures)
             })
         });
@@ -132,6 +139,14 @@ impl DemandSource for Poller {
         everything_failed(&demand)?;
         Ok(demand)
     }
+}
+
+fn too_slow(repo: &Repo, patience: Duration) -> Error {
+    Error::new(
+        Code::GithubUnreachable,
+        format!("GitHub took more than {} s for repository {repo}.", patience.as_secs()),
+        "It is looked at again; exclude it with exclude_repos if it is always slow.",
+    )
 }
 
 /// Where nothing at all could be seen, that is the answer: not a list of repositories without jobs.

@@ -217,6 +217,20 @@ async fn what_fails_in_passing_is_tried_again_and_a_broken_answer_is_never_kept(
 }
 
 #[tokio::test]
+async fn a_repository_that_hangs_is_told_and_holds_up_no_other() {
+    let mut world = World::new(None).await;
+    world.poller.patience = Duration::from_millis(300);
+    let good = world.repo("octocat/good");
+    world.repo("octocat/slow");
+    world.queue(&good, RunSpec::new("ci").job(self_hosted("build")));
+    world.github.inject(Fault::Hang, "GET /repos/octocat/slow/*", Often::Always).unwrap();
+    let demand = world.poller.demand().await.unwrap();
+    assert_eq!(demand.jobs().count(), 1);
+    let (repo, error) = demand.unseen.first_key_value().unwrap();
+    assert_eq!((repo.as_str(), error.code), ("octocat/slow", Code::GithubUnreachable));
+}
+
+#[tokio::test]
 async fn an_outage_is_an_error_and_not_an_empty_demand() {
     let world = World::new(None).await;
     world.repo("octocat/home");

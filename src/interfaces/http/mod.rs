@@ -109,6 +109,8 @@ fn router(
         .with_cancellation_token(stop.child_token())
         .with_allowed_hosts(names)
         .with_allowed_origins(origins);
+    // The names by which others reach this host are theirs to know; the chosen token protects it.
+    let config = if address.ip().is_loopback() { config } else { config.disable_allowed_hosts() };
     let service = |server: McpServer| {
         let mut sessions = LocalSessionManager::default();
         sessions.session_config.keep_alive = Some(SESSION_IDLE);

@@ -359,3 +359,23 @@ async fn a_launch_that_breaks_down_takes_no_place_for_ever() {
     world.github.change(|state| state.broken = false);
     assert_eq!(world.kit.provision(Some(&repo("a"))).await.unwrap().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_registration_is_removed_although_its_job_was_cancelled_and_its_container_never_was() {
+    let world = World::new(1);
+    world.kit.start_autoscaler().await.unwrap();
+    world.pass(1).await;
+    // A just-in-time runner whose start and whose removal both fail.
+    let broken = Error::new(Code::ContainerFailed, "Container failed to start: no.", "Look.");
+    world.engine.fail_next_launches(1, &broken);
+    world.github.change(|state| state.keeps_registrations = true);
+    world.github.queue("a", 1, 5);
+    world
+        .until("it was tried", |world| world.github.change(|state| state.runners.len() == 1))
+        .await;
+    world.pass(1).await;
+    world.github.cancel_queued();
+    world.github.change(|state| state.keeps_registrations = false);
+    world.pass(300).await;
+    assert_eq!(world.github.change(|state| state.runners.len()), 0);
+}

@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) runners: Vec<Registered>,
     pub(super) down: bool,
     pub(super) gated: bool,
+    /// Whether a removal of a registration fails.
+    pub(super) keeps_registrations: bool,
     /// Whether runners end at once, with this exit code.
     pub(super) crash: Option<i64>,
     pub(super) blind: Vec<Repo>,
@@ -324,6 +326,9 @@ impl Registrar for Github {
 
     async fn deregister(&self, _: &Scope, id: u64) -> Result<Deregistered> {
         self.answers()?;
+        if self.change(|state| state.keeps_registrations) {
+            return Err(Error::new(Code::GithubUnreachable, "GitHub does not answer.", "Wait."));
+        }
         Ok(self.change(|state| {
             if state.runners.iter().any(|runner| runner.id == id && runner.busy) {
                 return Deregistered::Busy;
