@@ -259,3 +259,22 @@ async fn a_slow_github_delays_and_loses_nothing() {
     assert_eq!(world.home.run("runner status").await.data()["provisioned_runners"], 2);
     service.kill().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_provision_that_takes_too_long_for_its_caller_can_be_interrupted() {
+    let world = World::new("bad-patience", &[]).await;
+    world.github.add_repo(RepoSpec::new("octocat/home"));
+    world.github.inject(Fault::Hang, "POST *", Often::Always).unwrap();
+    let line = format!(
+        "runner provision --repo octocat/home --runner-work-dir {}",
+        world.work_dir().display()
+    );
+    let mut command = world.home.command(&line);
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let hangs = |journal: &runner_kit::simulator::Journal| journal.under_way() > 0;
+    world.github.wait_for_requests(hangs).await;
+    let pid = child.id().unwrap().to_string();
+    std::process::Command::new("kill").args(["-s", "INT", &pid]).status().unwrap();
+    assert_eq!(child.wait().await.unwrap().code(), Some(1));
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}

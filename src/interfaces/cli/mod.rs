@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{ArgMatches, FromArgMatches};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use self::output::Output;
@@ -17,7 +18,7 @@ use super::mcp::McpServer;
 use super::{generate, http};
 use crate::config::{Environment, OperatorOptions, Sources, StartInput};
 use crate::error::{Code, Error, Result};
-use crate::operations::{self, Arguments, Entry, OPERATIONS};
+use crate::operations::{self, Answer, Arguments, Entry, OPERATIONS};
 
 /// Runs the program with `arguments`, the first of which is its own name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -99,15 +100,32 @@ async fn operate(
     // What only looks may be cut short by a signal, as any program.
     let cancelled = if entry.hints.read_only { CancellationToken::new() } else { interrupted() };
     let call = Call { progress: None, cancelled };
-    let mut answer = host.call(entry, arguments.clone(), &call).await;
+    let mut answer = unless_interrupted(&host, entry, arguments.clone(), &call).await;
     if let Err(error) = &answer
         && error.code == Code::ConfirmationRequired
         && output.confirmed(error)
     {
         arguments.insert("force".into(), true.into());
-        answer = host.call(entry, arguments, &call).await;
+        answer = unless_interrupted(&host, entry, arguments, &call).await;
     }
     output.answer(entry.tool, &answer?)
+}
+
+/// The answer, unless the person no longer waits for it: a pull may take minutes. What was begun
+/// is found by the next process, as after any end of this one.
+async fn unless_interrupted(
+    host: &Host,
+    entry: &'static Entry,
+    arguments: Arguments,
+    call: &Call,
+) -> Result<Answer<Value>> {
+    tokio::select! {
+        answer = host.call(entry, arguments, call) => answer,
+        () = call.cancelled.cancelled() => Err(Error::internal(
+            "It was interrupted before it was done.",
+            "See `runner status` and `runner list-containers` for what came of it.",
+        )),
+    }
 }
 
 async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
