@@ -180,11 +180,9 @@ impl Caller {
         if loaded.background.unwrap_or(true) {
             self.spawn(&loaded, input).await?;
             let entry = operations::find(operations::START).ok_or_else(gone)?;
-            let mut answer =
+            let answer =
                 self.places.call(entry.tool, Arguments::new()).await.ok_or_else(gone)??;
-            if let Value::Object(data) = &mut answer.data {
-                data.insert("changed".into(), true.into());
-            }
+            let mut answer = changed(answer);
             answer.message = answer.message.replace("ran already", "started");
             return Ok(answer);
         }
@@ -199,11 +197,7 @@ impl Caller {
         let shutdown = call.cancelled.cancelled();
         call.watched(&kit, service::run(kit.clone(), claim, false, || (), shutdown)).await?;
         let status = operations::find(operations::STATUS).ok_or_else(gone)?;
-        let mut answer = status.call(&kit, Arguments::new()).await?;
-        if let Value::Object(data) = &mut answer.data {
-            data.insert("changed".into(), true.into());
-        }
-        Ok(answer)
+        status.call(&kit, Arguments::new()).await.map(changed)
     }
 
     /// Starts a detached service and waits until it answers, or says why it does not.
@@ -265,6 +259,14 @@ fn last_words(log: &Path, before: u64) -> Option<Error> {
     let start = text.rfind("{\n  \"error\"").or_else(|| text.rfind("{\n  \"success\""))?;
     let envelope: Value = serde_json::from_str(text.get(start..)?.trim()).ok()?;
     serde_json::from_value(envelope.get("error")?.clone()).ok()
+}
+
+/// The status that `answer` tells, as the answer to a start that made it so.
+fn changed(mut answer: Answer<Value>) -> Answer<Value> {
+    if let Value::Object(data) = &mut answer.data {
+        data.insert("changed".into(), true.into());
+    }
+    answer
 }
 
 fn gone() -> Error {

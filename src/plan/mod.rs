@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 pub use actions::{Action, Ask, Held, Order, Removal};
-pub use view::{Limits, View};
+pub use view::{Limits, View, used};
 
 use crate::model::{Demand, Job, Labels, Origin, Phase, Repo, Runner, Scope, is_hosted, served_by};
 

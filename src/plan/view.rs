@@ -59,12 +59,24 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// Launches that have no container in `runners` yet.
     pub(super) fn unborn(&self) -> impl Iterator<Item = &'a NewRunner> + use<'a> {
-        let born: BTreeSet<&str> = self.runners.iter().map(name_of).collect();
-        self.launching.iter().filter(move |runner| !born.contains(runner.name.as_str()))
+        unborn(self.runners, self.launching)
     }
 
-    /// Runners that exist or are about to: what counts against `max_runners`.
+    /// What counts against `max_runners`.
     pub fn used(&self) -> usize {
-        self.runners.iter().filter(is_live).count() + self.unborn().count()
+        used(self.runners, self.launching)
     }
+}
+
+/// Runners that exist or are about to: what counts against `max_runners`.
+pub fn used(runners: &[Runner], launching: &[NewRunner]) -> usize {
+    runners.iter().filter(is_live).count() + unborn(runners, launching).count()
+}
+
+fn unborn<'a>(
+    runners: &'a [Runner],
+    launching: &'a [NewRunner],
+) -> impl Iterator<Item = &'a NewRunner> + use<'a> {
+    let born: BTreeSet<&str> = runners.iter().map(name_of).collect();
+    launching.iter().filter(move |runner| !born.contains(runner.name.as_str()))
 }

@@ -43,33 +43,32 @@ enum What {
 
 impl Reconciler {
     pub(super) fn look(&mut self) {
-        self.epoch += 1;
         self.last_look = Some(Instant::now());
         self.next_look = None;
-        let (began, parts, scopes) = (self.epoch, self.parts.clone(), self.scopes.clone());
-        let instance = self.instance.clone();
-        self.looks.spawn(async move {
-            let seen = async {
-                let (prefix, warnings) = identify(&parts, &instance).await?;
-                let what = What::Everything(parts.look(scopes).await?);
-                Ok(Seen { prefix, warnings, what })
-            };
-            Looked { began, seen: seen.await, asked: None }
-        });
+        let scopes = self.scopes.clone();
+        self.observe(None, |parts| async move { parts.look(scopes).await.map(What::Everything) });
     }
 
     /// Counts the containers, then decides on what was asked by hand.
     pub(super) fn count(&mut self, asked: Asked) {
+        self.observe(Some(asked), |parts| async move {
+            parts.engine.containers().await.map(What::Containers)
+        });
+    }
+
+    /// Begins a look that sees what `see` says, and knows whose runners are ours.
+    fn observe<F>(&mut self, asked: Option<Asked>, see: impl FnOnce(Parts) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<What>> + Send,
+    {
         self.epoch += 1;
-        let (began, parts) = (self.epoch, self.parts.clone());
-        let instance = self.instance.clone();
+        let (began, parts, instance) = (self.epoch, self.parts.clone(), self.instance.clone());
         self.looks.spawn(async move {
             let seen = async {
                 let (prefix, warnings) = identify(&parts, &instance).await?;
-                let what = What::Containers(parts.engine.containers().await?);
-                Ok(Seen { prefix, warnings, what })
+                Ok(Seen { prefix, warnings, what: see(parts).await? })
             };
-            Looked { began, seen: seen.await, asked: Some(asked) }
+            Looked { began, seen: seen.await, asked }
         });
     }
 

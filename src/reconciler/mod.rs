@@ -26,8 +26,8 @@ use self::looks::{Asked, Looked};
 use self::trouble::Troubles;
 use crate::error::Result;
 use crate::lifecycle::Parts;
-use crate::model::{Phase, Registered, Runner, Scope};
-use crate::plan::{Ask, Limits};
+use crate::model::{Registered, Runner, Scope};
+use crate::plan::{Ask, Limits, used};
 use crate::ports::Registration;
 use crate::snapshot::{Event, EventKind, Snapshot};
 use crate::supply::Memory;
@@ -247,10 +247,7 @@ impl Reconciler {
     }
 
     fn used(&self) -> usize {
-        let live = self.runners.iter().filter(|runner| runner.phase != Phase::Exited);
-        let names: BTreeSet<&str> = live.map(|runner| runner.container.name.as_str()).collect();
-        names.len()
-            + self.flights.runners().iter().filter(|r| !names.contains(r.name.as_str())).count()
+        used(&self.runners, &self.flights.runners())
     }
 
     fn publish(&self, change: impl FnOnce(&mut Snapshot)) {

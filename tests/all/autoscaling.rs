@@ -24,16 +24,22 @@ async fn forty_jobs_over_five_repositories_all_run_with_never_more_than_four_con
     assert!(service.wait().await.unwrap().success(), "a service that is stopped ends");
 }
 
-#[tokio::test]
-async fn a_service_killed_in_mid_flight_is_continued_with_the_same_totals() {
-    let world = World::new("e2e-killed", &[]).await;
+/// Kills the service in mid-flight; the next one, which is returned, serves the rest.
+async fn serve_forty_jobs_with_a_kill(world: &World) -> tokio::process::Child {
     world.queue_forty_jobs();
     let mut service = world.home.serve(&world.start_line(4)).await;
     world.until("some are done", |state| state.count(JobStatus::Completed) >= 10).await;
     service.kill().await.unwrap();
-    let mut service = world.home.serve(&world.start_line(4)).await;
+    let service = world.home.serve(&world.start_line(4)).await;
     world.until("all 40 jobs are completed", |state| state.count(JobStatus::Completed) == 40).await;
     world.until_nothing_is_left().await;
+    service
+}
+
+#[tokio::test]
+async fn a_service_killed_in_mid_flight_is_continued_with_the_same_totals() {
+    let world = World::new("e2e-killed", &[]).await;
+    let mut service = serve_forty_jobs_with_a_kill(&world).await;
     let workers: BTreeSet<_> = world.workers().into_iter().collect();
     assert_eq!(workers.len(), 40, "a runner for each job, and none twice");
     let departed = world.github.look(|state| state.departed().len());
@@ -45,13 +51,7 @@ async fn a_service_killed_in_mid_flight_is_continued_with_the_same_totals() {
 #[tokio::test]
 async fn jit_registration_serves_jobs_and_leaves_no_registration_behind() {
     let world = World::new("e2e-jit", &[("RUNNER_KIT_REGISTRATION", "jit")]).await;
-    world.queue_forty_jobs();
-    let mut service = world.home.serve(&world.start_line(4)).await;
-    world.until("some are done", |state| state.count(JobStatus::Completed) >= 10).await;
-    service.kill().await.unwrap();
-    let mut service = world.home.serve(&world.start_line(4)).await;
-    world.until("all 40 jobs are completed", |state| state.count(JobStatus::Completed) == 40).await;
-    world.until_nothing_is_left().await;
+    let mut service = serve_forty_jobs_with_a_kill(&world).await;
     service.kill().await.unwrap();
 }
 
