@@ -42,6 +42,7 @@ pub(super) fn rows(
     let given = options().iter().map(|option| {
         let (value, origin) = values.entry(&option.name);
         let value = match option.name.as_str() {
+            "max_runners" => json!(config.max_runners),
             "registration" => json!(config.registration),
             "runner_user" => json!(config.runner_user),
             "runner_work_dir" => path(&config.runner_work_dir),
