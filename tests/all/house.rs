@@ -37,6 +37,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "error",
             "lifecycle",
             "model",
+            "pace",
             "plan",
             "ports",
             "reconciler",

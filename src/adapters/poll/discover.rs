@@ -145,6 +145,26 @@ mod tests {
     }
 
     #[test]
+    fn what_the_operator_does_not_allow_is_not_watched_even_when_it_is_named_or_was_renamed() {
+        let names = |option: &str, globs: &[&str]| {
+            let globs: Vec<_> = globs.iter().map(ToString::to_string).collect();
+            Globs::of_names(option, &globs).unwrap()
+        };
+        let bounds = Bounds {
+            allowed_owners: names("allowed_owners", &["O", "p"]),
+            allowed_repos: names("allowed_repos", &["o/*", "q/*"]),
+            ..Bounds::default()
+        };
+        let include = ["o/web".to_owned(), "p/web".to_owned(), "q/web".to_owned()];
+        let filter = Filter::new(&include, &[], &bounds).unwrap();
+        assert_eq!(filter.named, ["o/web".parse().unwrap()], "others are not even asked for");
+        for (name, allowed) in [("o/Web", true), ("p/web", false), ("q/web", false)] {
+            assert_eq!(filter.admit(&repository(name, false)).is_some(), allowed, "{name}");
+            assert_eq!(filter.admit_named(&repository(name, false)).is_some(), allowed, "{name}");
+        }
+    }
+
+    #[test]
     fn archived_repositories_are_left_out() {
         let filter = Filter::new(&[], &[], &Bounds::default()).unwrap();
         assert!(filter.admit(&repository("o/web", true)).is_none());
