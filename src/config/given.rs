@@ -179,19 +179,19 @@ pub struct OperatorOptions {
     #[schemars(range(min = 1, max = 1_000))]
     pub max_per_repo: Option<i64>,
 
-    /// Globs of the users and organisations that may be watched and provisioned for (default *).
+    /// Globs of the users and organisations that may be watched and provisioned for (default: all).
     #[arg(long, value_name = "GLOB,...")]
     #[schemars(extend("examples" = [["octo-org"]]))]
     pub allowed_owners: Option<Vec<String>>,
 
-    /// Globs of the repositories that may be watched and provisioned for, by full name (default
-    /// */*).
+    /// Globs of the repositories that may be watched and provisioned for, by full name (default:
+    /// all).
     #[arg(long, value_name = "GLOB,...")]
     #[schemars(extend("examples" = [["octo-org/*"]]))]
     pub allowed_repos: Option<Vec<String>>,
 
-    /// Globs of the images that runners may have, as they are written in runner_image; here * also
-    /// stands for / and : (default *).
+    /// Globs of the images that runners may have, as runner_image names them; here * also stands
+    /// for / and : (default: all).
     #[arg(long, value_name = "GLOB,...")]
     #[schemars(extend("examples" = [["ghcr.io/actions/actions-runner:*"]]))]
     pub allowed_images: Option<Vec<String>>,

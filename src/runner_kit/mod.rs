@@ -148,6 +148,7 @@ impl RunnerKit {
                 return Err(error.clone());
             }
             if !demand.repos.iter().any(|seen| seen.repo == *repo) {
+                self.config.bounds.check(repo)?;
                 let remedy =
                     "Check its spelling, the credential's access, owner, repos and exclude_repos.";
                 return Err(not_found(format!("A watched repository {repo}"), remedy));
