@@ -91,6 +91,15 @@ fn pages_follow_each_other_while_others_append_and_the_file_is_set_aside() {
 }
 
 #[test]
+fn a_file_that_is_set_aside_while_it_is_read_is_not_shown_twice() {
+    let (directory, audit) = log();
+    (1..=2).for_each(|number| audit.record(record(number)).unwrap());
+    let bytes = fs::read(directory.path().join("audit.jsonl")).unwrap();
+    let page = pages::latest(&[bytes.clone(), bytes], 9, None).unwrap();
+    assert_eq!(numbers(&page), [2, 1]);
+}
+
+#[test]
 fn a_cursor_that_no_page_ended_with_is_refused() {
     let (_guard, audit) = log();
     for cursor in ["", "7", "x.1", "1.-1"] {
