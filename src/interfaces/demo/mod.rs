@@ -22,6 +22,7 @@ use self::view::View;
 use super::host::Host;
 use super::http::{Listening, Tokens};
 use super::mcp::McpServer;
+use crate::audit::Transport;
 use crate::config::Environment;
 use crate::error::{Error, Result};
 use crate::model::Phase;
@@ -98,8 +99,9 @@ async fn show(
         max: stage.kit.config().max_runners,
         ..View::default()
     };
-    let host = Arc::new(Host::service(stage.kit.clone()));
-    let serving = listening.serve(McpServer::new(host.clone(), false), host, tokens, stop.clone());
+    let host = Arc::new(Host::service(stage.kit.clone(), &stage.loaded));
+    let server = McpServer::new(host.clone(), false).over(Transport::Http);
+    let serving = listening.serve(server, host, tokens, stop.clone());
     tokio::spawn(serving);
     stage.kit.start_autoscaler().await?;
 
