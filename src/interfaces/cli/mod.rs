@@ -16,7 +16,7 @@ use self::output::Output;
 use super::host::{Call, Host};
 use super::mcp::McpServer;
 use super::{generate, http};
-use crate::config::{Environment, OperatorOptions, Sources, StartInput};
+use crate::config::{Environment, OperatorOptions, Sources, StartInput, load};
 use crate::error::{Code, Error, Result};
 use crate::operations::{self, Answer, Arguments, Entry, OPERATIONS};
 
@@ -71,6 +71,14 @@ async fn dispatch(matches: &ArgMatches, output: &Output) -> Result<()> {
                 let sources = sources(matches, env)?;
                 output.log(matches, &sources.env, "warn");
                 serve(matches, sources).await
+            }
+            Some(("link", matches)) => {
+                let sources = sources(matches, env)?;
+                output.log(matches, &sources.env, "warn");
+                let loaded = load(&sources, &StartInput::default())?;
+                let look = matches.get_flag("look_only");
+                let role = if look { http::Role::Look } else { http::Role::Operate };
+                output.link(&http::Link::ask(&loaded, role).await?)
             }
             _ => Err(odd()),
         },
@@ -136,11 +144,11 @@ async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
         None => server.serve_stdio(stop.cancelled_owned()).await,
         Some(address) => {
             let loaded = host.loaded().ok_or_else(odd)?;
-            let tokens = http::Tokens::of(loaded)?;
+            let access = http::Access::of(loaded)?;
             let listening = http::Listening::bind(address).await?;
-            output::announce(&listening, &tokens);
+            output::announce(&listening, &access)?;
             let routes = http::routes(host.clone());
-            listening.serve(http::by_role(server), routes, tokens, stop).await
+            listening.serve(http::by_role(server), routes, access, stop).await
         }
     }
 }

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Environment, Row};
 use crate::error::{Code, Error, Result};
-use crate::interfaces::http::{Listening, Tokens};
+use crate::interfaces::http::{Access, Link, Listening, Role};
 use crate::interfaces::text;
 use crate::operations::{Answer, failure};
 
@@ -47,6 +47,15 @@ impl Output {
             return print(&text::configuration(rows, text::terminal_width()));
         }
         self.json(&rows)
+    }
+
+    /// Prints a link to sign in by.
+    pub(super) fn link(&self, link: &Link) -> Result<()> {
+        if self.for_people {
+            eprintln!("It can be used once, until {}.", link.expires_at);
+            return print(&format!("{}\n", link.link));
+        }
+        self.json(link)
     }
 
     fn json(&self, data: &impl serde::Serialize) -> Result<()> {
@@ -125,11 +134,13 @@ impl Output {
 }
 
 /// Says once where HTTP is served and how to get in.
-pub(super) fn announce(listening: &Listening, tokens: &Tokens) {
+pub(super) fn announce(listening: &Listening, access: &Access) -> Result<()> {
     eprintln!("Serving MCP at http://{}/mcp", listening.address());
-    if let Some(file) = tokens.file() {
+    if let Some(file) = access.file() {
         eprintln!("Bearer token: {}", file.display());
     }
+    eprintln!("Dashboard: {}", access.link(listening.address(), Role::Operate)?.link);
+    Ok(())
 }
 
 fn print(text: &str) -> Result<()> {

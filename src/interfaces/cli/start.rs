@@ -70,15 +70,15 @@ async fn serve_http(
     stop: tokio_util::sync::CancellationToken,
 ) -> Result<tokio::task::JoinHandle<()>> {
     let Some(address) = loaded.http else { return Err(super::odd()) };
-    let tokens = http::Tokens::of(loaded)?;
+    let access = http::Access::of(loaded)?;
     // Said now: what fails beside the loop is only logged.
-    tokens.must_be_chosen(address)?;
+    access.must_be_chosen(address)?;
     let listening = http::Listening::bind(address).await?;
-    output::announce(&listening, &tokens);
+    output::announce(&listening, &access)?;
     let host = Arc::new(Host::service(kit.clone()));
     let server = McpServer::new(host.clone(), false);
     Ok(tokio::spawn(async move {
-        let serving = listening.serve(http::by_role(server), http::routes(host), tokens, stop);
+        let serving = listening.serve(http::by_role(server), http::routes(host), access, stop);
         if let Err(error) = serving.await {
             tracing::error!(%error, "HTTP ended");
         }

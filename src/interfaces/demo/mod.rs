@@ -20,7 +20,7 @@ pub use self::stage::Choice;
 use self::stage::Stage;
 use self::view::View;
 use super::host::Host;
-use super::http::{self, Listening, Tokens};
+use super::http::{self, Access, Listening};
 use super::mcp::McpServer;
 use crate::config::Environment;
 use crate::error::{Error, Result};
@@ -89,7 +89,7 @@ async fn show(
     stage: &Stage,
     stop: &CancellationToken,
 ) -> Result<View> {
-    let tokens = Tokens::of(&stage.loaded)?;
+    let access = Access::of(&stage.loaded)?;
     let listening = Listening::bind(([127, 0, 0, 1], 0).into()).await?;
     let mut view = View {
         engine: stage.engine.clone(),
@@ -100,7 +100,7 @@ async fn show(
     };
     let host = Arc::new(Host::service(stage.kit.clone()));
     let servers = http::by_role(McpServer::new(host.clone(), false));
-    let serving = listening.serve(servers, http::routes(host), tokens, stop.clone());
+    let serving = listening.serve(servers, http::routes(host), access, stop.clone());
     tokio::spawn(serving);
     stage.kit.start_autoscaler().await?;
 
