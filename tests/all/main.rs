@@ -10,4 +10,5 @@ mod engine;
 mod faces;
 mod generated;
 mod house;
+mod http;
 mod support;

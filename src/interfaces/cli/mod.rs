@@ -144,11 +144,11 @@ async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
         None => server.serve_stdio(stop.cancelled_owned()).await,
         Some(address) => {
             let loaded = host.loaded().ok_or_else(odd)?;
-            let access = http::Access::of(loaded)?;
-            let listening = http::Listening::bind(address).await?;
-            output::announce(&listening, &access)?;
+            let listening = http::Listening::bind(address, http::Access::of(loaded)?).await?;
+            output::announce(&listening)?;
             let routes = http::routes(host.clone());
-            listening.serve(http::by_role(server), routes, access, stop).await
+            listening.serve(http::by_role(server), routes, stop).await;
+            Ok(())
         }
     }
 }

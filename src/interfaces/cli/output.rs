@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Environment, Row};
 use crate::error::{Code, Error, Result};
-use crate::interfaces::http::{Access, Link, Listening, Role};
+use crate::interfaces::http::{Link, Listening, Role};
 use crate::interfaces::text;
 use crate::operations::{Answer, failure};
 
@@ -134,12 +134,12 @@ impl Output {
 }
 
 /// Says once where HTTP is served and how to get in.
-pub(super) fn announce(listening: &Listening, access: &Access) -> Result<()> {
+pub(super) fn announce(listening: &Listening) -> Result<()> {
     eprintln!("Serving MCP at http://{}/mcp", listening.address());
-    if let Some(file) = access.file() {
+    if let Some(file) = listening.token_file() {
         eprintln!("Bearer token: {}", file.display());
     }
-    eprintln!("Dashboard: {}", access.link(listening.address(), Role::Operate)?.link);
+    eprintln!("Dashboard: {}", listening.link(Role::Operate)?.link);
     Ok(())
 }
 

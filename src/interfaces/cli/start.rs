@@ -50,7 +50,7 @@ pub(super) async fn start(
     let ended = service::run(kit, claim, keep_trying, ready, stop.clone().cancelled_owned()).await;
     stop.cancel();
     if let Some(serving) = serving {
-        // Its own outcome was logged; the service's counts.
+        // It has nothing to tell; the service's outcome counts.
         let _ = serving.await;
     }
     ended
@@ -70,19 +70,11 @@ async fn serve_http(
     stop: tokio_util::sync::CancellationToken,
 ) -> Result<tokio::task::JoinHandle<()>> {
     let Some(address) = loaded.http else { return Err(super::odd()) };
-    let access = http::Access::of(loaded)?;
-    // Said now: what fails beside the loop is only logged.
-    access.must_be_chosen(address)?;
-    let listening = http::Listening::bind(address).await?;
-    output::announce(&listening, &access)?;
+    let listening = http::Listening::bind(address, http::Access::of(loaded)?).await?;
+    output::announce(&listening)?;
     let host = Arc::new(Host::service(kit.clone()));
     let server = McpServer::new(host.clone(), false);
-    Ok(tokio::spawn(async move {
-        let serving = listening.serve(http::by_role(server), http::routes(host), access, stop);
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "HTTP ended");
-        }
-    }))
+    Ok(tokio::spawn(listening.serve(http::by_role(server), http::routes(host), stop)))
 }
 
 /// Becomes the leader of a session of its own, so that the terminal's end does not end it.

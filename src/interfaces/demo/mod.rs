@@ -90,7 +90,8 @@ async fn show(
     stop: &CancellationToken,
 ) -> Result<View> {
     let access = Access::of(&stage.loaded)?;
-    let listening = Listening::bind(([127, 0, 0, 1], 0).into()).await?;
+    let listening = Listening::bind(([127, 0, 0, 1], 0).into(), access).await?;
+    let link = listening.link(http::Role::Operate)?.link;
     let mut view = View {
         engine: stage.engine.clone(),
         github: github.url(),
@@ -100,7 +101,7 @@ async fn show(
     };
     let host = Arc::new(Host::service(stage.kit.clone()));
     let servers = http::by_role(McpServer::new(host.clone(), false));
-    let serving = listening.serve(servers, http::routes(host), access, stop.clone());
+    let serving = listening.serve(servers, http::routes(host), stop.clone());
     tokio::spawn(serving);
     stage.kit.start_autoscaler().await?;
 
@@ -109,7 +110,7 @@ async fn show(
     let mut printed = None;
     if terminal.is_none() {
         println!(
-            "Engine: {}\nGitHub: simulated at {}\nMCP: {}",
+            "Engine: {}\nGitHub: simulated at {}\nMCP: {}\nDashboard: {link}",
             view.engine, view.github, view.http
         );
     }

@@ -93,17 +93,17 @@ impl Access {
     }
 
     /// The file of the token that was made for the user.
-    pub fn file(&self) -> Option<&Path> {
+    pub(super) fn token_file(&self) -> Option<&Path> {
         self.0.tokens.file()
     }
 
     /// Refuses a public `address` unless the operator chose the token.
-    pub fn must_be_chosen(&self, address: SocketAddr) -> Result<()> {
+    pub(super) fn must_be_chosen(&self, address: SocketAddr) -> Result<()> {
         self.0.tokens.must_be_chosen(address)
     }
 
     /// A link that signs in as `role` at `address`.
-    pub fn link(&self, address: SocketAddr, role: Role) -> Result<Link> {
+    pub(super) fn link(&self, address: SocketAddr, role: Role) -> Result<Link> {
         self.fresh(role, Utc::now()).map(|fresh| Link::new(address, fresh))
     }
 

@@ -21,6 +21,7 @@ mod session;
 mod tokens;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -46,11 +47,19 @@ use crate::error::{Code, Error, Result};
 pub struct Listening {
     listener: TcpListener,
     address: SocketAddr,
+    access: Access,
+    /// Without it all works but `mcp link`.
+    beacon: Option<Beacon>,
 }
 
 impl Listening {
-    /// Listens at `address`.
-    pub async fn bind(address: SocketAddr) -> Result<Self> {
+    /// Listens at `address` for those whom `access` lets in. A public address is refused unless
+    /// the operator chose the token.
+    pub async fn bind(address: SocketAddr, access: Access) -> Result<Self> {
+        access.must_be_chosen(address)?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "HTTP is served without TLS: put a proxy with TLS before it");
+        }
         let failed = |error: std::io::Error| {
             Error::internal(
                 format!("HTTP cannot be served at {address}: {error}."),
@@ -59,12 +68,26 @@ impl Listening {
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address })
+        let beacon = Beacon::light(access.beacon(), address).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "other commands cannot find the HTTP server");
+            None
+        });
+        Ok(Self { listener, address, access, beacon })
     }
 
     /// The address, with the port that the system chose for port 0.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The file of the token that was made for the user, unless the operator chose one.
+    pub fn token_file(&self) -> Option<&Path> {
+        self.access.token_file()
+    }
+
+    /// A link that signs a browser in as `role`.
+    pub fn link(&self, role: Role) -> Result<Link> {
+        self.access.link(self.address, role)
     }
 
     /// Serves MCP with what `server_for` makes for each role, and `routes` beside it, until `stop`
@@ -73,21 +96,11 @@ impl Listening {
         self,
         server_for: impl Fn(Role) -> S,
         routes: Routes,
-        access: Access,
         stop: CancellationToken,
-    ) -> Result<()> {
-        access.must_be_chosen(self.address)?;
-        if !self.address.ip().is_loopback() {
-            tracing::warn!(address = %self.address, "HTTP is served without TLS: put a proxy with TLS before it");
-        }
-        // Held until the end. Without it all works but `mcp link`.
-        let _beacon = Beacon::light(access.beacon(), self.address).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "other commands cannot find the HTTP server");
-            None
-        });
-        let router = router(self.address, server_for, routes, access, &stop);
+    ) {
+        let router = router(self.address, server_for, routes, self.access, &stop);
         connections::serve(self.listener, router, stop).await;
-        Ok(())
+        drop(self.beacon);
     }
 }
 
