@@ -18,7 +18,7 @@ use serde_json::json;
 use super::beacon;
 use super::codes::{self, Codes, Wrong};
 use super::door::Door;
-use super::refusal::{Refusal, read};
+use super::refusal::{Refusal, discard, read};
 use super::tokens::{Role, Tokens, shown};
 use crate::config::Loaded;
 use crate::error::{Code, Error, Result};
@@ -145,11 +145,12 @@ pub(super) async fn authorize(
             request.extensions_mut().insert(role);
             next.run(request).await
         }
-        None => unknown(
-            "A bearer token is needed.",
-            "Send `Authorization: Bearer TOKEN`; the token's file is named when the server starts.",
-        )
-        .into_response(),
+        None => {
+            discard(request.into_body()).await;
+            let remedy = "Send `Authorization: Bearer TOKEN`; the token's file is named when the \
+                server starts.";
+            unknown("A bearer token is needed.", remedy).into_response()
+        }
     }
 }
 
@@ -187,6 +188,7 @@ pub(super) async fn make_code(
             "Only the bearer token to operate makes links.",
             "Run `ipfs-accelerate mcp link` as the user who started the server.",
         );
+        discard(body).await;
         return Err(Refusal::new(StatusCode::FORBIDDEN, error));
     }
     let Wanted { role } = parse(body).await?;

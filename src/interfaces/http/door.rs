@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, discard};
 use crate::error::Error;
 use crate::model::clean_text;
 
@@ -114,7 +114,10 @@ impl Door {
 pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
     match door.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(error) => Refusal::new(StatusCode::FORBIDDEN, error).into_response(),
+        Err(error) => {
+            discard(request.into_body()).await;
+            Refusal::new(StatusCode::FORBIDDEN, error).into_response()
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
 
 use crate::error::{Code, Error};
 use crate::operations;
@@ -13,6 +14,9 @@ use crate::operations;
 const BODY: usize = 256 << 10;
 /// How long a client may take to send them.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How much more is taken, and how long, of a request that is refused anyway.
+const LINGER: usize = 1 << 20;
+const LINGER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A request that is not served, and why.
 #[derive(Debug)]
@@ -50,37 +54,63 @@ impl IntoResponse for Refusal {
 }
 
 /// The whole of a request's body, which must be short and come soon.
-pub(super) async fn read(body: Body) -> Result<Bytes, Refusal> {
+pub(super) async fn read(mut body: Body) -> Result<Bytes, Refusal> {
     let refuse = |status, reason: &str, remedy: &str| {
-        Refusal::new(status, Error::new(Code::InvalidArgument, reason, remedy))
+        Err(Refusal::new(status, Error::new(Code::InvalidArgument, reason, remedy)))
     };
-    match tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, BODY)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if too_long(&error) => Err(refuse(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "The request is longer than 256 KiB.",
-            "Send less: no tool takes that much.",
-        )),
-        Ok(Err(_)) => Err(refuse(
-            StatusCode::BAD_REQUEST,
-            "The request broke off.",
-            "Send it again, as long as Content-Length says.",
-        )),
-        Err(_) => Err(refuse(
-            StatusCode::REQUEST_TIMEOUT,
-            "The request took too long to arrive.",
-            "Send it within 30 seconds.",
-        )),
+    let mut whole = Vec::new();
+    let reading = async {
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                whole.extend_from_slice(&data);
+            }
+            if whole.len() > BODY {
+                break;
+            }
+        }
+        Ok::<_, axum::Error>(())
+    };
+    match tokio::time::timeout(PATIENCE, reading).await {
+        Ok(Ok(())) if whole.len() <= BODY => Ok(whole.into()),
+        Ok(Ok(())) => {
+            drop(whole);
+            discard(body).await;
+            let remedy = "Send less: no tool takes that much.";
+            refuse(StatusCode::PAYLOAD_TOO_LARGE, "The request is longer than 256 KiB.", remedy)
+        }
+        Ok(Err(_)) => {
+            let remedy = "Send it again, as long as Content-Length says.";
+            refuse(StatusCode::BAD_REQUEST, "The request broke off.", remedy)
+        }
+        Err(_) => {
+            let remedy = "Send it within 30 seconds.";
+            refuse(StatusCode::REQUEST_TIMEOUT, "The request took too long to arrive.", remedy)
+        }
     }
 }
 
-fn too_long(error: &axum::Error) -> bool {
-    std::error::Error::source(error)
-        .is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+/// Takes what is left of a request and forgets it, within bounds: a client that is still sending
+/// would not hear the answer.
+pub(super) async fn discard(mut body: Body) {
+    let taking = async {
+        let mut left = LINGER;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // Who takes longer is cut off.
+    let _ = tokio::time::timeout(LINGER_PATIENCE, taking).await;
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[tokio::test]
@@ -102,6 +132,26 @@ mod tests {
         let broken = futures::stream::iter([Err::<Bytes, _>(std::io::Error::other("gone"))]);
         let refused = read(Body::from_stream(broken)).await.unwrap_err();
         assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_is_heard_out_within_bounds() {
+        let chunks = |count: usize| {
+            let sent = Arc::new(AtomicUsize::new(0));
+            let told = sent.clone();
+            let stream = futures::stream::iter((0..count).map(move |_| {
+                told.fetch_add(1, Ordering::SeqCst);
+                Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 64 << 10]))
+            }));
+            (sent, Body::from_stream(stream))
+        };
+        for (count, heard) in [(10, 10), (1_000, 22)] {
+            let (sent, body) = chunks(count);
+            assert_eq!(read(body).await.unwrap_err().status, StatusCode::PAYLOAD_TOO_LARGE);
+            assert_eq!(sent.load(Ordering::SeqCst), heard);
+        }
+        discard(Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>()))
+            .await;
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The program as an HTTP server, and a client that says exactly what a test wants.
 
+use std::ops::Deref;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -14,13 +16,28 @@ use tokio::process::Child;
 
 use super::program::Home;
 
-/// `mcp start --http` in a process of its own.
-pub(crate) struct Server {
+/// Where HTTP is served, and a client with connections of its own.
+#[derive(Clone)]
+pub(crate) struct Site {
     /// `127.0.0.1:PORT`.
     pub(crate) address: String,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+/// `mcp start --http` in a process of its own.
+pub(crate) struct Server {
+    site: Site,
     /// What it printed so far.
     pub(crate) log: Arc<Mutex<String>>,
     pub(crate) child: Child,
+}
+
+impl Deref for Server {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
 }
 
 impl Server {
@@ -43,10 +60,7 @@ impl Server {
             }
         });
         let printed = log.lock().expect("the log").clone();
-        let at = printed.lines().find_map(|line| line.strip_prefix("Serving MCP at http://"));
-        let at = at.unwrap_or_else(|| panic!("{printed}"));
-        let address = at.trim_end_matches("/mcp").to_owned();
-        Self { address, log, child }
+        Self { site: Site::said(&printed), log, child }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -64,11 +78,22 @@ impl Server {
         terminate(&self.child);
         self.child.wait().await.expect("it ends")
     }
+}
 
-    /// A request for `path`, to be sent to this server.
+impl Site {
+    /// The one that a server's `log` names.
+    pub(crate) fn said(log: &str) -> Self {
+        let at = log.lines().find_map(|line| line.strip_prefix("Serving MCP at http://"));
+        let at = at.unwrap_or_else(|| panic!("{log}"));
+        let address = at.trim_end_matches("/mcp").to_owned();
+        Self { address, client: Client::builder(TokioExecutor::new()).build_http() }
+    }
+
+    /// A request for `path`, to be sent here.
     pub(crate) fn ask(&self, method: Method, path: &str) -> Ask {
-        let request = Request::builder().method(method);
-        Ask { request: request.uri(format!("http://{}{path}", self.address)), body: Bytes::new() }
+        let uri = format!("http://{}{path}", self.address);
+        let request = Request::builder().method(method).uri(uri);
+        Ask { client: self.client.clone(), request, body: Bytes::new() }
     }
 
     /// A POST of `body` for `path`.
@@ -86,13 +111,23 @@ impl Server {
             "io.modelcontextprotocol/clientCapabilities": {},
         });
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        self.as_modern(body.to_string(), method, name.as_deref())
+    }
+
+    /// `body` with what goes with it in the head if it is such a message.
+    pub(crate) fn as_modern(
+        &self,
+        body: impl Into<Bytes>,
+        method: &str,
+        name: Option<&str>,
+    ) -> Ask {
         let ask = self
-            .post("/mcp", body.to_string())
+            .post("/mcp", body)
             .with("accept", "application/json, text/event-stream")
             .with("mcp-protocol-version", "2026-07-28")
             .with("mcp-method", method);
         match name {
-            Some(name) => ask.with("mcp-name", &name),
+            Some(name) => ask.with("mcp-name", name),
             None => ask,
         }
     }
@@ -121,13 +156,22 @@ pub(crate) fn terminate(child: &Child) {
 /// A request that is being put together.
 #[must_use]
 pub(crate) struct Ask {
+    client: Client<HttpConnector, Full<Bytes>>,
     request: http::request::Builder,
     body: Bytes,
 }
 
 impl Ask {
-    pub(crate) fn with(self, name: &str, value: &str) -> Self {
-        Self { request: self.request.header(name, value), ..self }
+    /// With the header `name` in place of what it was.
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        let headers = self.request.headers_mut().expect("nothing is wrong so far");
+        headers.insert(name, value.parse().expect("a header's value"));
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.request.headers_mut().expect("nothing is wrong so far").remove(name);
+        self
     }
 
     pub(crate) fn bearer(self, token: &str) -> Self {
@@ -135,9 +179,7 @@ impl Ask {
     }
 
     pub(crate) async fn send(self) -> Reply {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-        let request = self.request.body(Full::new(self.body)).expect("a request");
-        let response = client.request(request).await.expect("an answer");
+        let response = self.begin().await;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.into_body().collect().await.expect("a body").to_bytes();
         Reply { status, headers, body: String::from_utf8_lossy(&body).into_owned() }
@@ -145,9 +187,10 @@ impl Ask {
 
     /// The head of the answer, whose body is still to come.
     pub(crate) async fn begin(self) -> http::Response<hyper::body::Incoming> {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
         let request = self.request.body(Full::new(self.body)).expect("a request");
-        client.request(request).await.expect("an answer")
+        let what = format!("{request:.600?}");
+        let answer = self.client.request(request).await;
+        answer.unwrap_or_else(|error| panic!("{error:?}: {what}"))
     }
 }
 
