@@ -57,7 +57,8 @@ impl Dice {
     fn text(&mut self, length: usize) -> String {
         let letters: Vec<char> =
             "aZ09 _-/\\\"'{}[]<>%$;\u{0}\u{7}\u{1b}\u{202e}é漢".chars().collect();
-        (0..length).map(|_| self.one(&letters)).collect()
+        let word: String = (0..length.min(100)).map(|_| self.one(&letters)).collect();
+        word.repeat(length.div_ceil(100))
     }
 
     /// A value of any kind that is no text and no object.
@@ -166,7 +167,7 @@ fn message(dice: &mut Dice, id: usize) -> Message {
 
 /// Arguments that a tool does not take.
 fn arguments(dice: &mut Dice) -> (&'static str, Value) {
-    let length = dice.one(&[1, 10, 300, 100_000]);
+    let length = dice.one(&[1, 10, 90, 300, 3_000, 50_000]);
     let text = format!("\u{1b}[2J{}", dice.text(length));
     let odd = dice.odd();
     match dice.below(7) {
@@ -308,7 +309,7 @@ async fn by_http(site: &Site, token: &str, dice: &mut Dice, count: usize) {
                 return missent(dice, site, token, id);
             }
             if dice.below(50) == 0 {
-                let long = format!("{{\"jsonrpc\": \"{}\"}}", dice.text(100).repeat(3_000));
+                let long = format!("{{\"jsonrpc\": \"{}\"}}", dice.text(300_000));
                 return ("long".to_owned(), site.post("/mcp", long).bearer(token));
             }
             if dice.below(50) == 0 {
