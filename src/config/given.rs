@@ -230,6 +230,22 @@ pub struct OperatorOptions {
     /// directory, made at the first start).
     #[arg(long, value_name = "FILE")]
     pub http_token_file: Option<String>,
+
+    /// File with the bearer token of HTTP clients that may only look (default: one in the state
+    /// directory, made at the first start; none where the other token was chosen).
+    #[arg(long, value_name = "FILE")]
+    pub http_read_token_file: Option<String>,
+
+    /// Further names by which HTTP clients reach this host, such as that of a proxy before it
+    /// (default: none but its address and the names of this host's loopback).
+    #[arg(long, value_name = "HOST,...")]
+    #[schemars(extend("examples" = [["runners.example.org"]]))]
+    pub http_hosts: Option<Vec<String>>,
+
+    /// Origins of other pages that may call this host by HTTP (default: none).
+    #[arg(long, value_name = "ORIGIN,...")]
+    #[schemars(extend("examples" = [["https://board.example.org"]]))]
+    pub http_origins: Option<Vec<String>>,
 }
 
 /// How runners register, as it is asked for.

@@ -78,6 +78,14 @@ async fn dispatch(matches: &ArgMatches, output: &Output) -> Result<()> {
                 output.log(matches, &sources.env, "warn");
                 serve(matches, sources).await
             }
+            Some(("link", matches)) => {
+                let sources = sources(matches, env)?;
+                output.log(matches, &sources.env, "warn");
+                let loaded = load(&sources, &StartInput::default())?;
+                let look = matches.get_flag("look_only");
+                let role = if look { http::Role::Look } else { http::Role::Operate };
+                output.link(&http::Link::ask(&loaded, role).await?)
+            }
             _ => Err(odd()),
         },
         Some(("demo", matches)) => {
@@ -139,10 +147,11 @@ async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
         None => server.serve_stdio(stop.cancelled_owned()).await,
         Some(address) => {
             let loaded = host.loaded().ok_or_else(odd)?;
-            let tokens = http::Tokens::of(loaded)?;
-            let listening = http::Listening::bind(address).await?;
-            output::announce(&listening, &tokens);
-            listening.serve(server.over(Transport::Http), host.clone(), tokens, stop).await
+            let listening = http::Listening::bind(address, http::Access::of(loaded)?).await?;
+            output::announce(&listening)?;
+            let routes = http::routes(host.clone());
+            listening.serve(http::by_role(server), routes, stop).await;
+            Ok(())
         }
     }
 }

@@ -52,7 +52,7 @@ pub(super) async fn start(
     let ended = service::run(kit, host, claim, keep_trying, ready, interrupted).await;
     stop.cancel();
     if let Some(serving) = serving {
-        // Its own outcome was logged; the service's counts.
+        // It has nothing to tell; the service's outcome counts.
         let _ = serving.await;
     }
     ended
@@ -73,17 +73,10 @@ async fn serve_http(
     stop: tokio_util::sync::CancellationToken,
 ) -> Result<tokio::task::JoinHandle<()>> {
     let Some(address) = loaded.http else { return Err(super::odd()) };
-    let tokens = http::Tokens::of(loaded)?;
-    // Said now: what fails beside the loop is only logged.
-    tokens.must_be_chosen(address)?;
-    let listening = http::Listening::bind(address).await?;
-    output::announce(&listening, &tokens);
-    let server = McpServer::new(host.clone(), false).over(Transport::Http);
-    Ok(tokio::spawn(async move {
-        if let Err(error) = listening.serve(server, host, tokens, stop).await {
-            tracing::error!(%error, "HTTP ended");
-        }
-    }))
+    let listening = http::Listening::bind(address, http::Access::of(loaded)?).await?;
+    output::announce(&listening)?;
+    let server = McpServer::new(host.clone(), false);
+    Ok(tokio::spawn(listening.serve(http::by_role(server), http::routes(host), stop)))
 }
 
 /// Becomes the leader of a session of its own, so that the terminal's end does not end it.
