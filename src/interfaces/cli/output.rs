@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Environment, Row};
 use crate::error::{Code, Error, Result};
+use crate::interfaces::bundle::Bundle;
 use crate::interfaces::http::{Listening, Tokens};
 use crate::interfaces::text;
 use crate::operations::{Answer, failure};
@@ -47,6 +48,15 @@ impl Output {
             return print(&text::configuration(rows, text::terminal_width()));
         }
         self.json(&rows)
+    }
+
+    /// Prints what was packed.
+    pub(super) fn packed(&self, bundle: &Bundle) -> Result<()> {
+        if self.for_people {
+            let Bundle { file, bytes, sha256 } = bundle;
+            return print(&format!("{}: {bytes} bytes, SHA-256 {sha256}\n", file.display()));
+        }
+        self.json(bundle)
     }
 
     fn json(&self, data: &impl serde::Serialize) -> Result<()> {
