@@ -6,6 +6,7 @@
 mod autoscaling;
 mod bad_days;
 mod demo;
+mod distribution;
 mod engine;
 mod faces;
 mod generated;
