@@ -76,24 +76,20 @@ fn asked() -> [Asked; 3] {
 /// The entry of the MCP registry. The bundle's hash is known when it has been packed: whoever
 /// publishes adds it as `fileSha256`.
 pub fn server() -> Value {
-    let variables: Vec<Value> = asked()
-        .iter()
-        .map(|asked| {
-            json!({
-                "name": asked.variable,
-                "description": asked.about,
-                "format": if asked.file { "filepath" } else { "string" },
-                "isRequired": false,
-                "isSecret": asked.secret,
-            })
+    let variable = |asked: &Asked, required: bool| {
+        json!({
+            "name": asked.variable,
+            "description": asked.about,
+            "format": if asked.file { "filepath" } else { "string" },
+            "isRequired": required,
+            "isSecret": asked.secret,
         })
-        .collect();
+    };
+    let asked = asked();
+    let outside: Vec<_> = asked.iter().map(|asked| variable(asked, false)).collect();
     // In the container there is neither a file of the host nor who did `gh auth login`.
-    let inside = variables.iter().filter(|variable| variable["format"] != "filepath").cloned();
-    let inside = inside.map(|mut variable| {
-        variable["isRequired"] = variable["isSecret"].clone();
-        variable
-    });
+    let inside = asked.iter().filter(|asked| !asked.file);
+    let inside: Vec<_> = inside.map(|asked| variable(asked, asked.secret)).collect();
     let arguments = ARGS.map(|word| json!({ "type": "positional", "value": word }));
     let path = REPOSITORY.trim_start_matches("https://github.com/");
     let volumes = [
@@ -116,7 +112,7 @@ pub fn server() -> Value {
                 "registryType": "mcpb",
                 "identifier": format!("{REPOSITORY}/releases/download/v{VERSION}/{FILE}"),
                 "transport": { "type": "stdio" },
-                "environmentVariables": variables,
+                "environmentVariables": outside,
             },
             {
                 "registryType": "oci",
@@ -125,7 +121,7 @@ pub fn server() -> Value {
                 "runtimeArguments": volumes,
                 "packageArguments": arguments,
                 "transport": { "type": "stdio" },
-                "environmentVariables": inside.collect::<Vec<_>>(),
+                "environmentVariables": inside,
             },
         ],
     })

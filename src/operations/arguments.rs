@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Arguments;
 use crate::config::did_you_mean;
 use crate::error::{Error, Result};
+use crate::model::clean_text;
 use crate::schema;
 
 /// The schema of arguments: no others are taken.
@@ -37,7 +38,8 @@ pub fn parse<T: DeserializeOwned + JsonSchema>(mut arguments: Arguments) -> Resu
     }
     serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
         let path = error.path().to_string();
-        let reason = error.into_inner().to_string();
+        // It repeats the value, however long that is.
+        let reason = clean_text(&error.into_inner().to_string(), 200);
         match path.as_str() {
             "." => Error::new(
                 crate::error::Code::InvalidArgument,
@@ -67,7 +69,7 @@ pub(super) fn typed<T: clap::Args + Serialize>(matches: &ArgMatches) -> Result<A
 }
 
 fn unknown_argument(name: &str, known: &[&str]) -> Error {
-    let name = crate::model::clean_text(name, 60);
+    let name = clean_text(name, 60);
     let remedy = match did_you_mean(&name, known.iter().copied()) {
         Some(meant) => format!("Did you mean `{meant}`?"),
         None if known.is_empty() => "There are no arguments.".to_owned(),
@@ -101,6 +103,12 @@ mod tests {
         let error = refused::<StartInput>(json!({ "repos": ["a/b", 7] }));
         assert!(error.message.starts_with("Invalid value for `repos[1]`:"), "{error}");
         assert!(error.remedy.contains("Globs"), "{error}");
+    }
+
+    #[test]
+    fn a_refusal_does_not_repeat_a_long_value() {
+        let error = refused::<StartInput>(json!({ "max_runners": "many ".repeat(10_000) }));
+        assert!(error.message.len() < 300, "{} bytes", error.message.len());
     }
 
     #[test]

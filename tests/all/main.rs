@@ -9,6 +9,7 @@ mod demo;
 mod distribution;
 mod engine;
 mod faces;
+mod fuzz;
 mod generated;
 mod house;
 mod support;
