@@ -18,8 +18,8 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use runner_kit::config::{
-    DockerAccess, EngineKind, Profile, PullPolicy, RegistrationKind, RunnerConfig, RunnerEnv,
-    ScopeKind,
+    Bounds, DockerAccess, EngineKind, Profile, PullPolicy, RegistrationKind, RunnerConfig,
+    RunnerEnv, ScopeKind,
 };
 use runner_kit::model::Labels;
 use serde_json::Value;
@@ -66,6 +66,7 @@ pub(crate) fn config(instance: &str, work_dir: PathBuf, script: &str) -> RunnerC
         state_dir: "/nonexistent".into(),
         api_url: "https://api.github.com".to_owned(),
         server_url: "https://github.com".to_owned(),
+        bounds: Bounds::default(),
         runner_env: RunnerEnv(vec![("TEST_SCRIPT".to_owned(), script.to_owned())]),
     }
 }
