@@ -30,7 +30,7 @@ use super::host::Host;
 use crate::audit::Transport;
 use crate::error::{Code, Error, Result};
 use crate::model::clean_text;
-use crate::operations::{self, Entry, OPERATIONS};
+use crate::operations::{self, Entry};
 
 /// What an assistant is told once, before it sees the tools.
 const INSTRUCTIONS: &str = "Runs one-job GitHub Actions runner containers on this Docker host. \
@@ -134,12 +134,11 @@ impl ServerHandler for McpServer {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let offered = OPERATIONS.iter().filter(|entry| self.offers(entry));
-        Ok(ListToolsResult::with_all_items(offered.map(tools::tool).collect()))
+        Ok(ListToolsResult::with_all_items(tools::tools(|entry| self.offers(entry))))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        operations::find(name).map(tools::tool)
+        tools::find(name)
     }
 
     async fn call_tool(
