@@ -22,7 +22,7 @@ impl McpServer {
                 "Check the client.",
             )
         };
-        let stdin = Input { inner: tokio::io::stdin(), ended: CancellationToken::new() };
+        let stdin = Input::new(tokio::io::stdin());
         self.hung_up = stdin.ended.clone();
         tokio::pin!(shutdown);
         let running = tokio::select! {
@@ -45,10 +45,23 @@ impl McpServer {
     }
 }
 
-/// Tells when there is no more to come, which the library keeps to itself for five seconds.
+/// Messages are a line each; one that is longer than this is no message for us. Nothing else keeps
+/// a client from filling the memory.
+const LONGEST: usize = 1 << 20;
+
+/// Bounds the lines of `inner`, and tells when there is no more to come, which the library keeps to
+/// itself for five seconds.
 struct Input<R> {
     inner: R,
+    /// Bytes of the line that has not ended yet.
+    line: usize,
     ended: CancellationToken,
+}
+
+impl<R> Input<R> {
+    fn new(inner: R) -> Self {
+        Self { inner, line: 0, ended: CancellationToken::new() }
+    }
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Input<R> {
@@ -59,9 +72,46 @@ impl<R: AsyncRead + Unpin> AsyncRead for Input<R> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.inner).poll_read(context, buffer));
-        if read.is_err() || (buffer.filled().len() == before && buffer.remaining() > 0) {
+        let new = buffer.filled().get(before..).unwrap_or_default();
+        self.line = match new.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => new.len() - end - 1,
+            None => self.line + new.len(),
+        };
+        if read.is_err() || (new.is_empty() && buffer.remaining() > 0) {
             self.ended.cancel();
         }
+        if self.line > LONGEST {
+            self.ended.cancel();
+            // Who fails has read nothing.
+            buffer.set_filled(before);
+            let error = io::Error::new(io::ErrorKind::InvalidData, "a message is too long");
+            return Poll::Ready(Err(error));
+        }
         Poll::Ready(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_pass_and_the_end_of_them_is_told() {
+        let lines = "short\n".repeat(LONGEST / 3);
+        let mut input = Input::new(lines.as_bytes());
+        let mut read = String::new();
+        input.read_to_string(&mut read).await.unwrap();
+        assert!(read == lines && input.ended.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_ends_the_session() {
+        let endless = "{".repeat(LONGEST + 1);
+        let mut input = Input::new(endless.as_bytes());
+        let refused = input.read_to_string(&mut String::new()).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+        assert!(input.ended.is_cancelled());
     }
 }
