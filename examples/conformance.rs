@@ -144,9 +144,7 @@ impl Fixtures {
                 }
             }
             Deed::Log => {
-                let meta = serde_json::to_value(&context.meta).unwrap_or_default();
-                let stateless = context.peer.peer_info().is_none();
-                if stateless && meta.get("io.modelcontextprotocol/logLevel").is_none() {
+                if !wants_log(context) {
                     return said("Nobody wants the log.");
                 }
                 for text in ["Tool execution started", "Tool processing data", "Tool execution completed"] {
@@ -161,6 +159,13 @@ impl Fixtures {
         }
         said("Done.")
     }
+}
+
+/// Older clients have the log of their session; the others ask for it with each request.
+fn wants_log(context: &RequestContext<RoleServer>) -> bool {
+    let meta = serde_json::to_value(&context.meta).unwrap_or_default();
+    let stateless = context.protocol_version() >= Some(ProtocolVersion::V_2026_07_28);
+    !stateless || meta.get("io.modelcontextprotocol/logLevel").is_some()
 }
 
 /// The capability that a client needs to be asked `request`.
@@ -226,7 +231,11 @@ impl ServerHandler for Fixtures {
             return Err(ErrorData::invalid_params(format!("Unknown tool: {}", request.name), None));
         };
         match &spec.kind {
-            Kind::Answer(answer) => Ok(read::<CallToolResult>(answer.clone())?.into()),
+            Kind::Answer(answer) => {
+                let mut result: CallToolResult = read(answer.clone())?;
+                result.result_type = Some(ResultType::COMPLETE);
+                Ok(result.into())
+            }
             Kind::Does(deed) => Ok(self.act(deed, &context).await.into()),
             Kind::Asks(question) => {
                 let answer = context.peer.send_request(read(question.clone())?).await;
