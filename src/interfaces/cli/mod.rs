@@ -139,7 +139,8 @@ async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
             let tokens = http::Tokens::of(loaded)?;
             let listening = http::Listening::bind(address).await?;
             output::announce(&listening, &tokens);
-            listening.serve(server, host.clone(), tokens, stop).await
+            let routes = http::routes(host.clone());
+            listening.serve(http::by_role(server), routes, tokens, stop).await
         }
     }
 }

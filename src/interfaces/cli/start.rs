@@ -78,7 +78,8 @@ async fn serve_http(
     let host = Arc::new(Host::service(kit.clone()));
     let server = McpServer::new(host.clone(), false);
     Ok(tokio::spawn(async move {
-        if let Err(error) = listening.serve(server, host, tokens, stop).await {
+        let serving = listening.serve(http::by_role(server), http::routes(host), tokens, stop);
+        if let Err(error) = serving.await {
             tracing::error!(%error, "HTTP ended");
         }
     }))

@@ -20,7 +20,7 @@ pub use self::stage::Choice;
 use self::stage::Stage;
 use self::view::View;
 use super::host::Host;
-use super::http::{Listening, Tokens};
+use super::http::{self, Listening, Tokens};
 use super::mcp::McpServer;
 use crate::config::Environment;
 use crate::error::{Error, Result};
@@ -99,7 +99,8 @@ async fn show(
         ..View::default()
     };
     let host = Arc::new(Host::service(stage.kit.clone()));
-    let serving = listening.serve(McpServer::new(host.clone(), false), host, tokens, stop.clone());
+    let servers = http::by_role(McpServer::new(host.clone(), false));
+    let serving = listening.serve(servers, http::routes(host), tokens, stop.clone());
     tokio::spawn(serving);
     stage.kit.start_autoscaler().await?;
 

@@ -17,6 +17,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::serve::ListenerExt;
+use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::net::TcpListener;
@@ -58,11 +59,12 @@ impl Listening {
         self.address
     }
 
-    /// Serves until `stop` is cancelled. Who may only look is given a server that only looks.
-    pub async fn serve(
+    /// Serves MCP with what `server_for` makes for each role, and `routes` beside it, until `stop`
+    /// is cancelled.
+    pub async fn serve<S: ServerHandler + Clone>(
         self,
-        server: McpServer,
-        host: Arc<Host>,
+        server_for: impl Fn(Role) -> S,
+        routes: Routes,
         tokens: Tokens,
         stop: CancellationToken,
     ) -> Result<()> {
@@ -70,7 +72,7 @@ impl Listening {
         if !self.address.ip().is_loopback() {
             tracing::warn!(address = %self.address, "HTTP is served without TLS: put a proxy with TLS before it");
         }
-        let router = router(self.address, server, host, tokens, &stop);
+        let router = router(self.address, server_for, routes, tokens, &stop);
         // Without it an event of a stream waits for the client's acknowledgement, 40 ms.
         let listener = self.listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
@@ -89,10 +91,37 @@ impl Listening {
     }
 }
 
-fn router(
+/// Routes beside `/mcp`. A program that serves another MCP server on this stack has its own, or none.
+#[derive(Debug, Default)]
+pub struct Routes {
+    /// For everybody.
+    pub open: Router,
+    /// For those who have a token.
+    pub guarded: Router,
+}
+
+/// Gives `server` to those who may operate, and what only looks to those who may look.
+pub fn by_role(server: McpServer) -> impl Fn(Role) -> McpServer {
+    move |role| match role {
+        Role::Operate => server.clone(),
+        Role::Look => server.looking_only(),
+    }
+}
+
+/// The product's own routes: metrics and health of what `host` does.
+pub fn routes(host: Arc<Host>) -> Routes {
+    let open = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(host.clone());
+    let guarded = Router::new().route("/metrics", get(metrics::scrape)).with_state(host);
+    Routes { open, guarded }
+}
+
+fn router<S: ServerHandler + Clone>(
     address: SocketAddr,
-    server: McpServer,
-    host: Arc<Host>,
+    server_for: impl Fn(Role) -> S,
+    routes: Routes,
     tokens: Tokens,
     stop: &CancellationToken,
 ) -> Router {
@@ -111,12 +140,13 @@ fn router(
         .with_allowed_origins(origins);
     // The names by which others reach this host are theirs to know; the chosen token protects it.
     let config = if address.ip().is_loopback() { config } else { config.disable_allowed_hosts() };
-    let service = |server: McpServer| {
+    let service = |role: Role| {
+        let server = server_for(role);
         let mut sessions = LocalSessionManager::default();
         sessions.session_config.keep_alive = Some(SESSION_IDLE);
         StreamableHttpService::new(move || Ok(server.clone()), Arc::new(sessions), config.clone())
     };
-    let (operate, look) = (service(server.clone()), service(server.looking_only()));
+    let (operate, look) = (service(Role::Operate), service(Role::Look));
     // Who has no role never gets here; if that were ever wrong, nothing is answered.
     let mcp = move |request: Request| {
         let service = match request.extensions().get::<Role>() {
@@ -133,11 +163,9 @@ fn router(
     };
     Router::new()
         .route("/mcp", any(mcp))
-        .route("/metrics", get(metrics::scrape))
+        .merge(routes.guarded)
         .route_layer(middleware::from_fn_with_state(Arc::new(tokens), authorize))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .with_state(host)
+        .merge(routes.open)
 }
 
 async fn authorize(
