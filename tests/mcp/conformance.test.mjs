@@ -1,5 +1,5 @@
-// The official conformance suites: their generic scenarios against the program's own HTTP
-// endpoint, all of them against the fixture server on the same HTTP (examples/conformance.rs).
+// The official conformance suites: what any server must do against the program's own HTTP endpoint,
+// and everything against the fixture server on the same HTTP (examples/conformance).
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, readdirSync, rmSync } from "node:fs";
@@ -7,33 +7,81 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import YAML from "yaml";
-import { World, artefacts, end, start } from "./world.mjs";
+import { World, artefacts } from "./world.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const legs = [
-  { suite: "0.1", args: [], name: "0.1.16" },
-  { suite: "0.2", args: ["--spec-version", "2025-03-26"], name: "0.2 at 2025-03-26" },
-  { suite: "0.2", args: ["--spec-version", "2025-06-18"], name: "0.2 at 2025-06-18" },
-  { suite: "0.2", args: ["--spec-version", "2025-11-25"], name: "0.2 at 2025-11-25" },
-  { suite: "0.2", args: ["--spec-version", "2026-07-28"], name: "0.2 at 2026-07-28" },
+  { suite: "0.1", args: [] },
+  { suite: "0.2", args: ["--spec-version", "2025-03-26"] },
+  { suite: "0.2", args: ["--spec-version", "2025-06-18"] },
+  { suite: "0.2", args: ["--spec-version", "2025-11-25"] },
+  { suite: "0.2", args: ["--spec-version", "2026-07-28"] },
 ];
 
-/** Runs all scenarios of one suite; what each of them found, by scenario. */
-function conformance({ suite, args, name }, server, { url, token }, expected) {
-  const cwd = join(artefacts, `${server} ${name}`.replaceAll(" ", "-"));
-  rmSync(cwd, { recursive: true, force: true });
-  mkdirSync(cwd, { recursive: true });
-  const all = ["--import", join(here, "bearer.mjs"), join(here, `node_modules/conformance-${suite}/dist/index.js`)];
-  all.push("server", "--url", url, "--suite", "all", ...args);
-  if (expected) all.push("--expected-failures", join(here, "expected", expected));
+/** Runs all scenarios; how the suite ended and what it found, by scenario. */
+function conformance({ suite, args }, { url, token }, expected, directory) {
+  const results = join(artefacts, directory);
+  rmSync(results, { recursive: true, force: true });
+  mkdirSync(results, { recursive: true });
+  const line = ["--import", join(here, "bearer.mjs"), join(here, `node_modules/conformance-${suite}/dist/index.js`)];
+  line.push("server", "--url", url, "--suite", "all", ...args, "--expected-failures", expected, "-o", results);
   const env = { PATH: process.env.PATH, MCP_TEST_TOKEN: token };
-  const ended = spawnSync(process.execPath, all, { cwd, env, encoding: "utf8", timeout: 60_000 });
-  const output = `${ended.stdout}\n${ended.stderr}`;
-  const scenarios = new Map();
-  const results = suite === "0.1" ? join(cwd, "results") : join(cwd, "results");
+  const { status, stdout, stderr } = spawnSync(process.execPath, line, { env, encoding: "utf8", timeout: 60_000 });
+  const found = new Map();
   for (const entry of readdirSync(results)) {
     const scenario = entry.match(/^server-(.*)-\d{4}-\d\d-\d\dT/)[1];
-    scenarios.set(scenario, JSON.parse(readFileSync(join(results, entry, "checks.json"), "utf8")));
+    found.set(scenario, JSON.parse(readFileSync(join(results, entry, "checks.json"), "utf8")));
   }
-  return { status: ended.status, output, scenarios };
+  return { status, output: `${stdout}\n${stderr}`, found };
+}
+
+const bad = (checks) => checks.filter(({ status }) => status === "FAILURE" || status === "WARNING");
+
+for (const server of ["program", "fixtures"]) {
+  describe(`conformance of the ${server}`, () => {
+    let world, endpoint;
+    before(async () => {
+      world = await World.create("conformance");
+      // The suite calls whatever tool comes first.
+      world.env.RUNNER_KIT_MAX_RUNNERS = "0";
+      endpoint = server === "program" ? await world.http() : await world.fixtures();
+    });
+    after(() => world?.end());
+
+    for (const leg of legs) {
+      const name = `suite ${leg.suite}${leg.args.length ? ` at ${leg.args[1]}` : ""}`;
+      test(name, (t) => {
+        const file = server === "program" ? `program-${leg.suite}.yml` : "fixtures.yml";
+        const expected = join(here, "expected", file);
+        const { status, output, found } = conformance(leg, endpoint, expected, `${server} ${name}`.replaceAll(" ", "-"));
+        assert.equal(status, 0, output.split("=== SUMMARY ===").at(-1));
+        const { generic, server: listed } = YAML.parse(readFileSync(expected, "utf8"));
+        const excused = new Set(listed);
+        for (const scenario of generic ?? []) {
+          const checks = found.get(scenario);
+          if (!checks) continue; // not of this revision
+          const passed = checks.filter((check) => check.status === "SUCCESS");
+          assert.ok(passed.length > 0, `${scenario} checked nothing`);
+          const failed = bad(checks).filter(({ id }) => !excused.has(`${scenario}:${id}`));
+          assert.deepEqual(failed.map(({ id }) => id), [], scenario);
+        }
+        const good = [...found.values()].filter((checks) => bad(checks).length === 0).length;
+        const checks = [...found.values()].flat().filter((check) => check.status === "SUCCESS").length;
+        t.diagnostic(`${good} of ${found.size} scenarios, ${checks} checks`);
+        assert.ok(found.size > 0, "no scenario ran");
+      });
+    }
+
+    test("every generic scenario is one that the suites still have", () => {
+      if (server === "fixtures") return;
+      for (const suite of ["0.1", "0.2"]) {
+        const line = [join(here, `node_modules/conformance-${suite}/dist/index.js`), "list", "--server"];
+        const list = spawnSync(process.execPath, line, { encoding: "utf8" }).stdout;
+        const file = join(here, "expected", `program-${suite}.yml`);
+        for (const scenario of YAML.parse(readFileSync(file, "utf8")).generic) {
+          assert.match(list, new RegExp(`- ${scenario} `), scenario);
+        }
+      }
+    });
+  });
 }

@@ -3,25 +3,26 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 
 const target = process.env.CARGO_TARGET_DIR;
 export const program = join(target, "debug/ipfs-accelerate");
 export const artefacts = join(target, "mcp");
 
-/** Starts a program; resolves with it and the first lines of its output. */
-export async function start(command, args, { env, lines = 1 } = {}) {
-  const child = spawn(command, args, { env, stdio: ["pipe", "pipe", "pipe"] });
-  let errors = "";
-  child.stderr.on("data", (data) => (errors += data));
-  const said = [];
-  for await (const line of createInterface(child.stdout)) {
-    said.push(line);
-    if (said.length === lines) break;
-  }
-  if (said.length < lines) throw new Error(`${command} ended early: ${errors}`);
-  child.stdout.resume();
-  return { child, said, errors: () => errors };
+/** Starts a program; resolves with it and what it has said once that has `pattern` in it. */
+export function start(command, args, env, pattern) {
+  const child = spawn(command, args, { env });
+  return new Promise((resolve, reject) => {
+    let said = "";
+    const hear = (data) => {
+      said += data;
+      const match = said.match(pattern);
+      if (match) resolve({ child, match });
+    };
+    child.stdout.on("data", hear);
+    child.stderr.on("data", hear);
+    child.once("error", reject);
+    child.once("exit", () => reject(new Error(`${command} ended early: ${said}`)));
+  });
 }
 
 /** Ends it as a person would, and waits. */
@@ -32,6 +33,7 @@ export async function end({ child }) {
   await ended;
 }
 
+const ADDRESS = /http:\S+\/mcp(?=\s)/;
 let count = 0;
 
 export class World {
@@ -39,8 +41,10 @@ export class World {
   static async create(name) {
     const world = new World();
     const home = (world.home = mkdtempSync(join(tmpdir(), "mcp-test-")));
-    world.github = await start(join(target, "debug/examples/simulator"), [], { lines: 3 });
-    const github = Object.fromEntries(world.github.said.map((line) => line.split(/=(.*)/s)));
+    const variables = /^(GITHUB_SERVER_URL)=(.*)\n(GITHUB_API_URL)=(.*)\n(GITHUB_TOKEN)=(.*)\n/;
+    world.github = await start(join(target, "debug/examples/simulator"), [], {}, variables);
+    const [, ...pairs] = world.github.match;
+    const github = Object.fromEntries([0, 2, 4].map((at) => [pairs[at], pairs[at + 1]]));
     world.instance = `mcp-${name}-${process.pid}-${++count}`.slice(0, 20);
     world.env = {
       ...github,
@@ -66,11 +70,19 @@ export class World {
 
   /** The address of the server on HTTP and what its clients must send; started at first use. */
   async http() {
-    this.server ??= await start(program, ["mcp", "start", "--http", "127.0.0.1:0"], { env: this.env });
-    const url = this.server.said[0].match(/http:\S+/)?.[0];
-    if (!url) throw new Error(`no address in: ${this.server.said}`);
-    const token = readFileSync(join(this.env.XDG_STATE_HOME, "ipfs-accelerate/http-token"), "utf8").trim();
-    return { url, token };
+    this.server ??= await start(program, ["mcp", "start", "--http", "127.0.0.1:0"], this.env, ADDRESS);
+    return { url: this.server.match[0], token: this.token() };
+  }
+
+  /** The same for the fixture server of the conformance suites. */
+  async fixtures() {
+    this.server = await start(join(target, "debug/examples/conformance"), [], this.env, ADDRESS);
+    return { url: this.server.match[0], token: this.token() };
+  }
+
+  /** The token that was made at the first start. */
+  token() {
+    return readFileSync(join(this.env.XDG_STATE_HOME, "ipfs-accelerate/http-token"), "utf8").trim();
   }
 
   /** Runs a command of the program. */

@@ -1,70 +1,25 @@
 //! The server that the official conformance suites want to meet: their tools, resources and
 //! prompts, on the product's own HTTP. For tests only; `tests/mcp/run` starts it.
 //!
-//! What it offers and answers is in `conformance.json`, in the protocol's own words.
+//! What it offers and answers is in `world.json`, in the protocol's own words.
 
-use std::collections::BTreeMap;
+mod world;
+
 use std::error::Error;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::*;
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
-use serde::Deserialize;
+use runner_kit::config::{self, Sources, StartInput};
+use runner_kit::interfaces::http::{Listening, Routes, Tokens};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
-/// What the suites expect the server to have.
-#[derive(Deserialize)]
-struct World {
-    tools: BTreeMap<String, ToolSpec>,
-    prompts: BTreeMap<String, PromptSpec>,
-    /// By address, or by template with one `{name}`.
-    resources: BTreeMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ToolSpec {
-    input_schema: Option<JsonObject>,
-    #[serde(flatten)]
-    kind: Kind,
-}
-
-/// What a tool does when it is called.
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    /// Always the same.
-    Answer(Value),
-    /// Asks the client of a session.
-    Asks(Value),
-    /// Says what it needs to know, round by round.
-    Rounds(Vec<InputRequests>),
-    Does(Deed),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Deed {
-    Progress,
-    Log,
-    ChangeTools,
-    ChangePrompts,
-}
-
-#[derive(Deserialize)]
-struct PromptSpec {
-    arguments: Option<Vec<PromptArgument>>,
-    #[serde(default)]
-    rounds: Vec<InputRequests>,
-    messages: Value,
-}
-
-static WORLD: LazyLock<World> =
-    LazyLock::new(|| serde_json::from_str(include_str!("conformance.json")).expect("the fixtures"));
+use crate::world::{Deed, Kind, ToolSpec, WORLD, fill};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Change {
@@ -80,7 +35,8 @@ struct Fixtures {
 
 /// A value of the protocol from its JSON.
 fn read<T: DeserializeOwned>(value: Value) -> Result<T, ErrorData> {
-    serde_json::from_value(value).map_err(|error| ErrorData::internal_error(error.to_string(), None))
+    serde_json::from_value(value)
+        .map_err(|error| ErrorData::internal_error(error.to_string(), None))
 }
 
 fn said(text: impl Into<String>) -> CallToolResult {
@@ -88,9 +44,9 @@ fn said(text: impl Into<String>) -> CallToolResult {
 }
 
 impl Fixtures {
-    fn new() -> Self {
-        let seal = RequestStateCodec::try_new("a key that only tests ever sign with").expect("a long key");
-        Self { seal: Arc::new(seal), changes: broadcast::channel(16).0 }
+    fn new() -> Result<Self, RequestStateError> {
+        let seal = RequestStateCodec::try_new("a key that only tests ever sign with")?;
+        Ok(Self { seal: Arc::new(seal), changes: broadcast::channel(16).0 })
     }
 
     /// What is still to be asked, or that all rounds are over.
@@ -137,7 +93,8 @@ impl Fixtures {
             Deed::Progress => {
                 for done in [0.0, 50.0, 100.0] {
                     if let Some(token) = context.meta.get_progress_token() {
-                        let progress = ProgressNotificationParam::new(token, done).with_total(100.0);
+                        let progress =
+                            ProgressNotificationParam::new(token, done).with_total(100.0);
                         let _ = context.peer.notify_progress(progress).await;
                     }
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -147,7 +104,9 @@ impl Fixtures {
                 if !wants_log(context) {
                     return said("Nobody wants the log.");
                 }
-                for text in ["Tool execution started", "Tool processing data", "Tool execution completed"] {
+                for text in
+                    ["Tool execution started", "Tool processing data", "Tool execution completed"]
+                {
                     let params = json!({ "level": "info", "data": text });
                     let log = json!({ "method": "notifications/message", "params": params });
                     if let Ok(log) = read(log) {
@@ -177,20 +136,6 @@ fn needed(request: &InputRequest) -> &'static str {
     }
 }
 
-/// `value` with each `{name}` of its texts replaced by that argument.
-fn fill(value: &Value, arguments: &JsonObject) -> Value {
-    match value {
-        Value::String(text) => arguments.iter().fold(text.clone(), |text, (name, value)| {
-            text.replace(&format!("{{{name}}}"), value.as_str().unwrap_or_default())
-        }).into(),
-        Value::Array(items) => items.iter().map(|item| fill(item, arguments)).collect(),
-        Value::Object(members) => {
-            members.iter().map(|(name, value)| (name.clone(), fill(value, arguments))).collect()
-        }
-        other => other.clone(),
-    }
-}
-
 fn tool(name: &str, spec: &ToolSpec) -> Tool {
     let schema = spec.input_schema.clone();
     let schema = schema.unwrap_or_else(|| read(json!({ "type": "object" })).unwrap_or_default());
@@ -203,8 +148,7 @@ impl ServerHandler for Fixtures {
             "tools": { "listChanged": true }, "prompts": { "listChanged": true },
             "resources": { "subscribe": true }, "completions": {}, "logging": {},
         });
-        let able = serde_json::from_value(able).expect("capabilities");
-        let mut info = InitializeResult::new(able);
+        let mut info = InitializeResult::new(read(able).unwrap_or_default());
         info.server_info = Implementation::new("conformance-fixtures", env!("CARGO_PKG_VERSION"));
         info
     }
@@ -241,7 +185,9 @@ impl ServerHandler for Fixtures {
                 let answer = context.peer.send_request(read(question.clone())?).await;
                 Ok(match answer.map(|answer| serde_json::to_string(&answer)) {
                     Ok(Ok(answer)) => said(answer),
-                    failed => CallToolResult::error(vec![ContentBlock::text(format!("{failed:?}"))]),
+                    failed => {
+                        CallToolResult::error(vec![ContentBlock::text(format!("{failed:?}"))])
+                    }
                 }
                 .into())
             }
@@ -315,7 +261,10 @@ impl ServerHandler for Fixtures {
         Ok(())
     }
 
-    fn accepted_subscription_filter(&self, asked: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+    fn accepted_subscription_filter(
+        &self,
+        asked: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
         Some(asked.clone())
     }
 
@@ -388,22 +337,17 @@ impl ServerHandler for Fixtures {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
-    use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    println!("http://{}/mcp", listener.local_addr()?);
-    let fixtures = Fixtures::new();
-    let config = StreamableHttpServerConfig::default().with_json_response(true);
-    let service = StreamableHttpService::new(
-        move || Ok(fixtures.clone()),
-        Arc::new(LocalSessionManager::default()),
-        config,
-    );
-    let router = axum::Router::new().route("/mcp", axum::routing::any_service(service));
-    let ended = async { drop(tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await) };
+    let tokens = Tokens::of(&config::load(&Sources::from_process(), &StartInput::default())?)?;
+    let listening = Listening::bind(([127, 0, 0, 1], 0).into()).await?;
+    println!("http://{}/mcp", listening.address());
+    let fixtures = Fixtures::new()?;
+    let stop = CancellationToken::new();
+    let serving = listening.serve(|_| fixtures.clone(), Routes::default(), tokens, stop);
+    // Whoever started it ends it by closing its standard input.
+    let ended = async { tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await };
     tokio::select! {
-        served = axum::serve(listener, router).into_future() => served?,
-        () = ended => {}
+        served = serving => served?,
+        ended = ended => drop(ended?),
     }
     Ok(())
 }
