@@ -2,24 +2,20 @@
 import assert from "node:assert/strict";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
+import { connect, verbs } from "./typescript.mjs";
 import { overBothTransports } from "./usage.mjs";
 
-overBothTransports("TypeScript client 2.4", async (over, world) => {
-  const client = new Client({ name: "client-test", version: "1" }, { versionNegotiation: { mode: "auto" } });
-  let transport;
-  if (over === "stdio") {
-    transport = new StdioClientTransport(world.stdio);
-  } else {
-    const { url, token } = await world.http();
-    const requestInit = { headers: { authorization: `Bearer ${token}` } };
-    transport = new StreamableHTTPClientTransport(new URL(url), { requestInit });
-  }
-  await client.connect(transport);
+overBothTransports("TypeScript client 2.4", async (over, world, ask) => {
+  const options = { capabilities: { elicitation: {} }, versionNegotiation: { mode: "auto" } };
+  const client = new Client({ name: "client-test", version: "1" }, options);
+  const changed = Promise.withResolvers();
+  client.setRequestHandler("elicitation/create", ({ params }) => ask(params.message));
+  client.setNotificationHandler("notifications/resources/updated", ({ params }) => changed.resolve(params.uri));
+  await client.connect(await connect(over, world, { StdioClientTransport, StreamableHTTPClientTransport }));
   assert.equal(client.getNegotiatedProtocolVersion(), "2026-07-28");
   return {
-    tools: async () => (await client.listTools()).tools,
-    call: (name, args) => client.callTool({ name, arguments: args }),
-    refusal: (name) => client.callTool({ name, arguments: {} }).catch((error) => error.code),
-    close: () => client.close(),
+    ...verbs(client),
+    watch: (uri) => client.listen({ resourceSubscriptions: [uri] }),
+    change: () => changed.promise,
   };
 });

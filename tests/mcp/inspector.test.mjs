@@ -32,25 +32,35 @@ for (const era of ["legacy", "modern"]) {
         execFile(process.execPath, line, options, (error, stdout, stderr) => resolve({ code: error?.code ?? 0, stdout, stderr }));
       });
     };
+    const result = async (...method) => {
+      const { code, stdout, stderr } = await run(...method);
+      assert.ok(stdout, stderr);
+      const { result } = JSON.parse(stdout);
+      assert.equal(code, result.isError ? IS_ERROR : 0, stderr);
+      return result;
+    };
     return {
+      commandLine: true,
       tools: async () => {
         const { code, stdout, stderr } = await run("tools/list", "--strict");
         assert.equal(code, 0, stderr);
-        assert.doesNotMatch(stderr, /\d+ errors?, [1-9]|^[1-9]\d* errors?|Warning: tool/m);
+        // Warnings don't count as errors here; there are to be none.
+        assert.equal(stderr.match(/^\d+ errors, (\d+) warnings/m)?.[1] ?? "0", "0", stderr);
         return JSON.parse(stdout).result.tools;
       },
-      call: async (name, args) => {
-        const { code, stdout, stderr } = await run("tools/call", "--tool-name", name, "--tool-args-json", JSON.stringify(args));
-        assert.ok(stdout, stderr);
-        const { result } = JSON.parse(stdout);
-        assert.equal(code, result.isError ? IS_ERROR : 0, stderr);
-        return result;
-      },
+      call: (name, args) => result("tools/call", "--tool-name", name, "--tool-args-json", JSON.stringify(args)),
       refusal: async (name) => {
         const { code, stderr } = await run("tools/call", "--tool-name", name, "--tool-args-json", "{}");
         assert.equal(code, IS_ERROR);
         // It looks into the list of tools and does not ask.
         return /"tool_not_found"/.test(stderr) ? UNKNOWN_TOOL : stderr;
+      },
+      resources: async () => ({ ...(await result("resources/list")), ...(await result("resources/templates/list")) }),
+      read: async (uri) => (await result("resources/read", "--uri", uri)).contents,
+      prompts: async () => (await result("prompts/list")).prompts,
+      prompt: async (name, args) => {
+        const pairs = Object.entries(args).map(([key, value]) => `${key}=${value}`);
+        return (await result("prompts/get", "--prompt-name", name, "--prompt-args", ...pairs)).messages;
       },
       close: () => rmSync(home, { recursive: true, force: true }),
     };

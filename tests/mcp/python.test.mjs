@@ -7,24 +7,36 @@ import { fileURLToPath } from "node:url";
 import { overBothTransports } from "./usage.mjs";
 import { artefacts } from "./world.mjs";
 
-overBothTransports("Python client 2.3", async (over, world) => {
+overBothTransports("Python client 2.3", async (over, world, ask) => {
   const server = over === "stdio" ? world.stdio : await world.http();
   const program = fileURLToPath(new URL("python.py", import.meta.url));
   const child = spawn(join(artefacts, "python/bin/python"), [program, JSON.stringify(server)], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
-  const ask = async (verb, ...rest) => {
-    child.stdin.write(`${JSON.stringify([verb, ...rest])}\n`);
-    const { value, done } = await lines.next();
-    assert.ok(!done, "the client ended early");
-    return JSON.parse(value);
+  const tell = (value) => child.stdin.write(`${JSON.stringify(value)}\n`);
+  const does = async (...verb) => {
+    tell(verb);
+    for (;;) {
+      const { value, done } = await lines.next();
+      assert.ok(!done, "the client ended early");
+      const answer = JSON.parse(value);
+      if (!answer.asks) return answer.does;
+      tell(ask(answer.asks));
+    }
   };
-  assert.equal(await ask("version"), "2026-07-28");
+  assert.equal(await does("version"), "2026-07-28");
   return {
-    tools: async () => (await ask("tools")).tools,
-    call: (name, args) => ask("call", name, args),
-    refusal: async (name) => (await ask("call", name, {})).code,
+    tools: async () => (await does("tools")).tools,
+    call: (name, args) => does("call", name, args),
+    refusal: async (name) => (await does("call", name, {})).code,
+    resources: async () => ({ ...(await does("resources")), ...(await does("templates")) }),
+    read: async (uri) => (await does("read", uri)).contents,
+    prompts: async () => (await does("prompts")).prompts,
+    prompt: async (name, args) => (await does("prompt", name, args)).messages,
+    complete: async (ref, name, value) => (await does("complete", ref, name, value)).completion.values,
+    watch: (uri) => does("watch", uri),
+    change: () => does("change"),
     close: () =>
       new Promise((resolve) => {
         child.once("exit", resolve);

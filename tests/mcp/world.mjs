@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const target = process.env.CARGO_TARGET_DIR;
-export const program = join(target, "debug/ipfs-accelerate");
+const program = join(target, "debug/ipfs-accelerate");
 export const artefacts = join(target, "mcp");
 
 /** Starts a program; resolves with it and what it has said once that has `pattern` in it. */
