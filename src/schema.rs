@@ -6,7 +6,7 @@
 use schemars::generate::SchemaSettings;
 use schemars::transform::transform_subschemas;
 use schemars::{JsonSchema, Schema};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The schema of what is read as a `T`: optional members may be left out.
 pub fn input<T: JsonSchema>() -> Value {
@@ -67,10 +67,25 @@ pub fn bare(schema: &mut Value) {
                 members.remove("oneOf");
                 members.insert("enum".into(), choices);
             }
+            either_or_null(members);
         }
         Value::Array(list) => list.iter_mut().for_each(bare),
         _ => {}
     }
+}
+
+/// A choice of two schemas where `members` are of one type or null: not all who read schemas take a
+/// list of types.
+fn either_or_null(members: &mut Map<String, Value>) {
+    let Some(Value::Array(types)) = members.get("type") else { return };
+    let [Value::String(only), null] = types.as_slice() else { return };
+    if null != "null" {
+        return;
+    }
+    let only = Value::from(only.as_str());
+    let mut either = std::mem::take(members);
+    either.insert("type".into(), only);
+    members.insert("anyOf".into(), json!([either, { "type": "null" }]));
 }
 
 /// The constants of `choices`, if all of them are nothing else.
@@ -118,7 +133,6 @@ fn without_null(schema: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use serde::{Deserialize, Serialize};
-    use serde_json::json;
 
     use super::*;
 
@@ -191,6 +205,16 @@ mod tests {
         assert!(!schema.to_string().contains("description"));
         assert_eq!(schema["properties"]["choice"], json!({ "enum": ["one", "other"] }));
         assert_eq!(schema["properties"]["count"], json!({ "type": "integer", "minimum": 0 }));
+    }
+
+    #[test]
+    fn a_bare_schema_of_what_may_be_null_names_one_type_at_a_time() {
+        let mut schema = output::<Sample>();
+        bare(&mut schema);
+        let integer = json!({ "type": "integer", "minimum": 0 });
+        let expected = json!({ "anyOf": [integer, { "type": "null" }] });
+        assert_eq!(schema["properties"]["count"], expected);
+        assert_eq!(schema["properties"]["must"], json!({ "type": "number" }));
     }
 
     #[test]
