@@ -107,14 +107,6 @@ async function explore(client, user) {
 
   if (client.commandLine) return; // It has a session for each call, and nobody to ask.
 
-  await client.watch("runner://status");
-  await done("runner_start_autoscaler", { max_runners: 0 });
-  await client.change();
-  await done("runner_list_workflows");
-  const prompt = { type: "ref/prompt", name: "diagnose_stuck_queue" };
-  assert.ok((await client.complete(prompt, "repo", "acme/a")).includes(REPO));
-  await done("runner_stop_autoscaler");
-
   const container = await busyRunner(done);
   const template = { type: "ref/resource", uri: "runner://containers/{container}" };
   const [name] = await client.complete(template, "container", "ipfs-");
@@ -131,6 +123,14 @@ async function explore(client, user) {
   assert.deepEqual([stopped.stopped, stopped.was], [true, "busy"]);
   for (const message of user.asked) assert.match(message, /\?$/);
   assert.equal(user.asked.length, 3);
+
+  await client.watch("runner://status");
+  await done("runner_start_autoscaler", { max_runners: 0 });
+  await client.change();
+  await done("runner_list_workflows");
+  const prompt = { type: "ref/prompt", name: "diagnose_stuck_queue" };
+  assert.ok((await client.complete(prompt, "repo", "acme/a")).includes(REPO));
+  await done("runner_stop_autoscaler");
 }
 
 /** A runner of `REPO` that has got a job. */
