@@ -73,7 +73,7 @@ async function operate(client, user) {
 
   const wrong = [
     ["runner_list_workflows", { limit: 0 }, /`limit`/],
-    ["runner_list_containers", { limit: "many" }, /`limit`/],
+    ["runner_list_containers", { limit: true }, /`limit`/],
     ["runner_stop_container", {}, /`container`/],
     ["runner_start_autoscaler", { max_runners: 1e5 }, /`max_runners`/],
   ];
