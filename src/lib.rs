@@ -36,7 +36,7 @@
 //! [`adapters`] implement them and never name each other, but for the poller, which asks GitHub by
 //! way of the client: `github`, `poll`, `docker`, and `memory` for tests and the demo.
 //! [`lifecycle`] uses the ports for one step at a time: look, launch, remove. [`history`] remembers
-//! what has ended.
+//! what has ended, [`audit`] who has changed something.
 //!
 //! *The service.* `reconciler` is the loop, an actor that alone owns its state and publishes a
 //! [`snapshot`]; [`runner_kit`] is the object that holds it and has a method for each operation.
@@ -67,6 +67,7 @@
 
 pub mod adapters;
 pub mod assemble;
+pub mod audit;
 pub mod config;
 pub mod error;
 pub mod history;

@@ -5,6 +5,7 @@
 
 mod labels;
 mod names;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use labels::{Labels, is_hosted, served_by};
 pub use names::{REPO_PATTERN, Repo, Scope, is_owner};
+pub use secrets::{REDACTED, names_a_secret, redacted};
 
 use crate::error::{Code, Error};
 

@@ -1,10 +1,12 @@
-//! How long to wait: before the next look at the demand, and before another try after a failure.
+//! How long to wait: before the next look at the demand, before another try after a failure, and
+//! before another launch by hand.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use crate::error::Error;
+use crate::error::{Code, Error, Result};
 use crate::model::RateLimit;
 
 /// While something is about to happen at GitHub, which tells nobody.
@@ -17,6 +19,9 @@ const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LAST_RETRY: Duration = Duration::from_secs(900);
 /// The part of GitHub's hourly budget that looks may use up; the rest is for launches and people.
 const BUDGET_SHARE: f64 = 0.8;
+
+/// Launches by hand are counted over this long.
+const WINDOW: Duration = Duration::from_secs(60);
 
 /// What is going on, as far as it decides when to look again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,12 +78,62 @@ pub fn after_failure(failures: u32, error: &Error) -> Duration {
     doubled.min(LAST_RETRY).max(asked)
 }
 
+/// At most so many within a minute, whichever minute one looks at.
+#[derive(Debug)]
+pub struct Rate {
+    most: usize,
+    taken: VecDeque<Instant>,
+}
+
+impl Rate {
+    /// A rate of at most `most` within a minute.
+    pub fn new(most: usize) -> Self {
+        Self { most, taken: VecDeque::new() }
+    }
+
+    /// How many more there may be now; otherwise the error that says when.
+    pub fn left(&mut self, now: Instant) -> Result<usize> {
+        let over = |taken: &Instant| now.saturating_duration_since(*taken) >= WINDOW;
+        while self.taken.front().is_some_and(over) {
+            self.taken.pop_front();
+        }
+        match (self.most.saturating_sub(self.taken.len()), self.taken.front()) {
+            (0, Some(first)) => Err(self.exceeded(*first + WINDOW - now)),
+            (0, None) => Err(Error {
+                retryable: false,
+                ..Error::new(
+                    Code::RateLimited,
+                    "The operator allows no runners to be provisioned by hand.",
+                    "Start the autoscaler, which launches them for queued jobs, or ask the \
+                     operator to raise provision_rate.",
+                )
+            }),
+            (left, _) => Ok(left),
+        }
+    }
+
+    /// Counts `count` of them.
+    pub fn take(&mut self, count: usize, now: Instant) {
+        self.taken.extend(std::iter::repeat_n(now, count));
+    }
+
+    fn exceeded(&self, wait: Duration) -> Error {
+        let message = format!(
+            "The operator allows {} runners a minute to be provisioned by hand.",
+            self.most
+        );
+        let wait_s = wait.as_secs_f64().ceil();
+        let remedy =
+            format!("Try again in {wait_s} s, or ask the operator to raise provision_rate.");
+        Error::new(Code::RateLimited, message, remedy).retry_after(wait)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::error::Code;
 
     const POLL: Duration = Duration::from_secs(120);
 
@@ -129,5 +184,27 @@ mod tests {
         assert_eq!(waits, [5, 10, 20, 900]);
         let limited = error.retry_after(Duration::from_secs(3_000));
         assert_eq!(after_failure(1, &limited).as_secs(), 3_000);
+    }
+
+    #[test]
+    fn a_rate_holds_over_any_minute_and_says_when_there_is_room_again() {
+        let (mut rate, begin) = (Rate::new(3), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert_eq!(rate.left(at(0)), Ok(3));
+        rate.take(1, at(0));
+        rate.take(2, at(50));
+        let error = rate.left(at(55)).unwrap_err();
+        assert_eq!((error.code, error.retryable), (Code::RateLimited, true));
+        assert_eq!(error.retry_after, Some(5));
+        assert_eq!(rate.left(at(60)), Ok(1));
+        assert_eq!(rate.left(at(109)), Ok(1));
+        assert_eq!(rate.left(at(110)), Ok(3));
+    }
+
+    #[test]
+    fn a_rate_of_zero_never_has_room_and_does_not_ask_to_wait() {
+        let error = Rate::new(0).left(Instant::now()).unwrap_err();
+        assert_eq!((error.code, error.retryable), (Code::RateLimited, false));
+        assert_eq!(error.retry_after, None);
     }
 }

@@ -179,6 +179,37 @@ pub struct OperatorOptions {
     #[schemars(range(min = 1, max = 1_000))]
     pub max_per_repo: Option<i64>,
 
+    /// Globs of the users and organisations that may be watched and provisioned for (default: all).
+    #[arg(long, value_name = "GLOB,...")]
+    #[schemars(extend("examples" = [["octo-org"]]))]
+    pub allowed_owners: Option<Vec<String>>,
+
+    /// Globs of the repositories that may be watched and provisioned for, by full name (default:
+    /// all).
+    #[arg(long, value_name = "GLOB,...")]
+    #[schemars(extend("examples" = [["octo-org/*"]]))]
+    pub allowed_repos: Option<Vec<String>>,
+
+    /// Globs of the images that runners may have, as runner_image names them; here * also stands
+    /// for / and : (default: all).
+    #[arg(long, value_name = "GLOB,...")]
+    #[schemars(extend("examples" = [["ghcr.io/actions/actions-runner:*"]]))]
+    pub allowed_images: Option<Vec<String>>,
+
+    /// The most that max_runners may be set to, 0 to 1000 (default 1000); where nobody sets
+    /// max_runners, its default gives way.
+    #[arg(long, value_name = "COUNT")]
+    #[arg(allow_negative_numbers = true, value_parser = whole("max_runners_allowed"))]
+    #[schemars(range(min = 0, max = 1_000))]
+    pub max_runners_allowed: Option<i64>,
+
+    /// Runners that may be provisioned by hand within a minute, 0 to 1000 (default 60); 0 allows
+    /// none.
+    #[arg(long, value_name = "COUNT")]
+    #[arg(allow_negative_numbers = true, value_parser = whole("provision_rate"))]
+    #[schemars(range(min = 0, max = 1_000))]
+    pub provision_rate: Option<i64>,
+
     /// Name that tells several services on one engine apart: 1 to 20 of a-z, 0-9 and - (default
     /// default).
     #[arg(long, value_name = "NAME")]

@@ -5,6 +5,7 @@
 //! [`Sources`] by the table of [`options`] to [`Loaded`].
 
 mod addresses;
+mod bounds;
 mod given;
 mod layers;
 mod options;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use bounds::{Bounds, Globs};
 pub use given::{OperatorOptions, Registration, StartInput};
 pub use layers::{Environment, Sources, did_you_mean, load};
 pub use options::{OptionSpec, file_schema, options};
@@ -99,6 +101,8 @@ pub struct RunnerConfig {
     pub api_url: String,
     /// Base of GitHub's pages, without a slash at the end.
     pub server_url: String,
+    /// What the operator allows at most, whoever asks.
+    pub bounds: Bounds,
     /// Variables that are passed on to runners: the guide's `CACHE_*`. May hold secrets.
     pub runner_env: RunnerEnv,
 }

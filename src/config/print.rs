@@ -10,7 +10,7 @@ use super::options::{option, options};
 use super::resolve::Values;
 use super::rules::{size, size_text};
 use super::{RunnerConfig, given};
-use crate::model::Labels;
+use crate::model::{Labels, REDACTED};
 
 /// One option in force.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,9 +22,6 @@ pub struct Row {
     /// The layer that it came from.
     pub origin: String,
 }
-
-/// What stands for a secret.
-const REDACTED: &str = "(redacted)";
 
 /// Everything in force: the options, GitHub's addresses, and which secrets are set.
 pub(super) fn rows(
@@ -42,6 +39,7 @@ pub(super) fn rows(
     let given = options().iter().map(|option| {
         let (value, origin) = values.entry(&option.name);
         let value = match option.name.as_str() {
+            "max_runners" => json!(config.max_runners),
             "registration" => json!(config.registration),
             "runner_user" => json!(config.runner_user),
             "runner_work_dir" => path(&config.runner_work_dir),

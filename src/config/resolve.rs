@@ -16,7 +16,7 @@ use super::layers::Environment;
 use super::options::{option, options};
 use super::print::{Row, rows};
 use super::rules::{address, size};
-use super::{Profile, RegistrationKind, RunnerConfig, RunnerEnv, ScopeKind};
+use super::{Bounds, Globs, Profile, RegistrationKind, RunnerConfig, RunnerEnv, ScopeKind};
 use crate::error::{Error, Result};
 use crate::model::Labels;
 
@@ -81,10 +81,14 @@ impl Values {
         absolute.map(Some).map_err(|error| self.refuse(name, &format!("is no path ({error})")))
     }
 
-    fn refuse(&self, name: &str, why: &str) -> Error {
-        let (value, origin) = self.entry(name);
+    pub(super) fn refuse(&self, name: &str, why: &str) -> Error {
+        self.refuse_text(name, &plain(&self.entry(name).0, ","), why)
+    }
+
+    /// The refusal of `text`, which is the value of the option `name` or a part of it.
+    pub(super) fn refuse_text(&self, name: &str, text: &str, why: &str) -> Error {
         match option(name) {
-            Some(option) => option.refuse(&plain(&value, ","), &origin, why),
+            Some(option) => option.refuse(text, &self.entry(name).1, why),
             None => Error::invalid(name, why, ""),
         }
     }
@@ -105,11 +109,24 @@ pub(super) fn resolve(values: &Values, env: &Environment) -> Result<Loaded> {
         )
     })?;
     let http: Option<String> = values.get("http")?;
+    let globs = |name: &str| values.get::<Vec<String>>(name);
+    let bounds = Bounds {
+        allowed_owners: Globs::of_names("allowed_owners", &globs("allowed_owners")?)?,
+        allowed_repos: Globs::of_names("allowed_repos", &globs("allowed_repos")?)?,
+        allowed_images: Globs::of_images("allowed_images", &globs("allowed_images")?)?,
+        max_runners_allowed: values.get("max_runners_allowed")?,
+        provision_rate: values.get("provision_rate")?,
+    };
+    let max_runners: usize = values.get("max_runners")?;
     let config = RunnerConfig {
         owner: values.get("owner")?,
         poll_interval: values.seconds("poll_interval")?.ok_or_else(|| required("poll_interval"))?,
         since_days: values.get("since_days")?,
-        max_runners: values.get("max_runners")?,
+        // A default that nobody chose gives way to a bound that somebody did.
+        max_runners: match values.entry("max_runners") {
+            (_, origin) if origin == "default" => max_runners.min(bounds.max_runners_allowed),
+            _ => max_runners,
+        },
         max_per_repo: values.get("max_per_repo")?,
         filter_by_arch: values.get("filter_by_arch")?,
         enable_p2p: values.get("enable_p2p")?,
@@ -147,10 +164,12 @@ pub(super) fn resolve(values: &Values, env: &Environment) -> Result<Loaded> {
         state_dir,
         api_url: addresses.api.0.clone(),
         server_url: addresses.server.0.clone(),
+        bounds,
         runner_env: RunnerEnv(
             env.with_prefix("CACHE_").map(|(name, value)| (name.into(), value.into())).collect(),
         ),
     };
+    config.bounds.hold(&config, values)?;
     agree(&config, values)?;
     let background = match values.entry("background") {
         (_, origin) if origin == "default" => None,

@@ -30,10 +30,18 @@ pub(super) fn rule(name: &str) -> Rule {
              without",
             is_image,
         ),
-        "repos" | "exclude_repos" => (
+        "repos" | "exclude_repos" | "allowed_repos" => (
             "a valid glob",
             "globs of full names such as octo-org/web-*, separated by commas",
-            |text| !text.contains(char::is_control) && globset::Glob::new(text).is_ok(),
+            is_glob,
+        ),
+        "allowed_owners" => {
+            ("a valid glob", "globs of logins such as octo-*, separated by commas", is_glob)
+        }
+        "allowed_images" => (
+            "a valid glob",
+            "globs of images such as ghcr.io/actions/*, separated by commas",
+            is_glob,
         ),
         "labels" => ("a label", "labels of 1 to 256 characters, separated by commas", |text| {
             (1..=256).contains(&text.chars().count()) && !text.contains(char::is_control)
@@ -111,6 +119,10 @@ pub(super) fn address(text: &str) -> Option<SocketAddr> {
         Some(port) => local(port),
         None => text.parse().ok().or_else(|| local(text)),
     }
+}
+
+fn is_glob(text: &str) -> bool {
+    !text.contains(char::is_control) && globset::Glob::new(text).is_ok()
 }
 
 fn is_network(text: &str) -> bool {

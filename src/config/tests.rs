@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::error::{Code, Error};
 
+mod bounds;
 mod flags;
 mod refusals;
 

@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 use comfy_table::{ContentArrangement, Table, TableStyle};
 use serde_json::Value;
 
+use crate::audit::Record;
 use crate::config::Row;
 use crate::error::Error;
 use crate::operations::Answer;
+use crate::views::Page;
 
 /// The columns of each list: heading and where in an entry.
 const LISTS: [(&str, &[(&str, &str)]); 3] = [
@@ -91,9 +93,12 @@ pub fn render(
         }
         _ => String::new(),
     };
-    let more = answer.page.as_ref().and_then(|page| page.next_cursor.as_ref());
-    let more = more.map(|cursor| format!("more: --cursor {cursor}\n")).unwrap_or_default();
+    let more = more(answer.page.as_ref().and_then(|page| page.next_cursor.as_deref()));
     format!("{body}{}\n{more}", answer.message)
+}
+
+fn more(cursor: Option<&str>) -> String {
+    cursor.map(|cursor| format!("more: --cursor {cursor}\n")).unwrap_or_default()
 }
 
 /// An error for a person.
@@ -113,6 +118,22 @@ pub fn configuration(rows: &[Row], width: Option<u16>) -> String {
         ]);
     }
     table.trim_fmt() + "\n"
+}
+
+/// A page of the log of calls for a person.
+pub fn records(page: &Page<Record>, now: DateTime<Utc>, width: Option<u16>) -> String {
+    if page.items.is_empty() {
+        return "No call has changed anything.\n".to_owned();
+    }
+    let mut table = table(width);
+    table.set_header(["when", "who", "tool", "outcome", "message"]);
+    for Record { at, caller, tool, outcome, .. } in &page.items {
+        let outcome_word = outcome.code.map_or("ok", |code| code.as_str());
+        let who = format!("{} via {}", caller.name, caller.transport.as_str());
+        let row = [ago(*at, now), who, tool.clone(), outcome_word.into(), outcome.message.clone()];
+        table.add_row(row);
+    }
+    format!("{}\n{}", table.trim_fmt(), more(page.next_cursor.as_deref()))
 }
 
 /// The width of the terminal that stdout is, if it is one.
@@ -164,6 +185,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::audit::{Caller, Outcome, Transport};
     use crate::error::Code;
     use crate::operations::PageInfo;
 
@@ -224,6 +246,32 @@ mod tests {
             "All is well.",
         ];
         assert_eq!(trimmed(&text), expected);
+    }
+
+    #[test]
+    fn a_call_is_a_row_with_who_it_was_and_what_came_of_it() {
+        let record = |second, outcome| Record {
+            at: DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
+            caller: Caller { name: "claude".into(), version: None, transport: Transport::Stdio },
+            tool: "runner_provision_for_workflow".into(),
+            arguments: serde_json::Map::new(),
+            outcome,
+        };
+        let failed = Error::new(Code::AtCapacity, "At capacity.", "Wait.");
+        let items = vec![
+            record(290, Outcome::of(Err(&failed))),
+            record(60, Outcome::of(Ok("1 runner launched."))),
+        ];
+        let page = Page { items, next_cursor: Some("ab.7".into()) };
+        let expected = [
+            "when who tool outcome message",
+            "10 s ago claude via stdio runner_provision_for_workflow at_capacity At capacity.",
+            "4 min ago claude via stdio runner_provision_for_workflow ok 1 runner launched.",
+            "more: --cursor ab.7",
+        ];
+        assert_eq!(trimmed(&records(&page, now(), Some(200))), expected);
+        let nothing = Page { items: vec![], next_cursor: None };
+        assert_eq!(records(&nothing, now(), None), "No call has changed anything.\n");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(super) enum Worked {
 }
 
 impl Reconciler {
-    /// Sets the actions going. While the autoscaler is off only launches are done: what was asked.
+    /// Sets the actions going, or the launches alone.
     pub(super) fn act(
         &mut self,
         actions: Vec<Action>,
@@ -50,6 +50,33 @@ impl Reconciler {
             Some(error) if accepted.is_empty() => Err(error),
             _ => Ok(accepted),
         }
+    }
+
+    /// Sets the launches among the actions going, as far as the rate of launches by hand allows.
+    pub(super) fn act_by_hand(
+        &mut self,
+        mut actions: Vec<Action>,
+        with: Option<Registration>,
+    ) -> Result<Vec<Outcome>> {
+        let now = Instant::now().into_std();
+        let is_launch = |action: &Action| matches!(action, Action::Launch(_));
+        let wanted = actions.iter().filter(|action| is_launch(action)).count();
+        if wanted > 0 {
+            let mut left = self.by_hand.left(now)?;
+            actions.retain(|action| {
+                let kept = !is_launch(action) || left > 0;
+                left = left.saturating_sub(usize::from(is_launch(action)));
+                kept
+            });
+        }
+        let accepted = self.act(actions, true, with)?;
+        self.by_hand.take(accepted.len(), now);
+        if accepted.len() < wanted {
+            let launched = accepted.len();
+            let message = format!("provision_rate left room for {launched} of {wanted} runners");
+            self.event(EventKind::Launch, "provision", message);
+        }
+        Ok(accepted)
     }
 
     fn launch(&mut self, order: Order, with: Option<Registration>) -> Result<Outcome> {

@@ -90,7 +90,7 @@ impl Reconciler {
                 }
                 self.runners = self.join(containers, None);
                 let actions = self.decide(None, std::slice::from_ref(&ask));
-                let accepted = self.act(actions, true, with);
+                let accepted = self.act_by_hand(actions, with);
                 let _ = reply.send(accepted);
                 self.publish(|_| ());
             }
@@ -148,7 +148,10 @@ impl Reconciler {
             // Whoever this look was made for was answered by the one before.
             actions.clear();
         }
-        let accepted = self.act(actions, by_hand, None);
+        let accepted = match by_hand {
+            true => self.act_by_hand(actions, None),
+            false => self.act(actions, false, None),
+        };
         answer(asked, accepted, failed.clone(), &held, self.used());
 
         let now = (self.parts.clock)();

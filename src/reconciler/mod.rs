@@ -27,6 +27,7 @@ use self::trouble::Troubles;
 use crate::error::Result;
 use crate::lifecycle::Parts;
 use crate::model::{Registered, Runner, Scope};
+use crate::pace::Rate;
 use crate::plan::{Ask, Limits, used};
 use crate::ports::Registration;
 use crate::snapshot::{Event, EventKind, Snapshot};
@@ -78,6 +79,8 @@ pub(crate) struct Reconciler {
     flights: Flights,
     removals: Removals,
     troubles: Troubles,
+    /// Bounds launches by hand; those of the loop are bounded by the jobs there are.
+    by_hand: Rate,
     /// Numbers the looks, so that what settled before one began is known to show in it.
     epoch: u64,
     looks: JoinSet<Looked>,
@@ -101,6 +104,7 @@ impl Reconciler {
         limits: Limits,
         instance: String,
         poll_interval: Duration,
+        by_hand: Rate,
         commands: mpsc::Receiver<Command>,
         published: Arc<watch::Sender<Snapshot>>,
     ) -> Self {
@@ -119,6 +123,7 @@ impl Reconciler {
             flights: Flights::default(),
             removals: Removals::default(),
             troubles: Troubles::default(),
+            by_hand,
             epoch: 0,
             looks: JoinSet::new(),
             works: JoinSet::new(),

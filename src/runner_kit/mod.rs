@@ -15,6 +15,7 @@ use crate::config::{RunnerConfig, ScopeKind};
 use crate::error::{Code, Error, Result};
 use crate::lifecycle::Parts;
 use crate::model::{Demand, Phase, Repo, Runner, Scope, clean_text, not_found};
+use crate::pace::Rate;
 use crate::plan::{Ask, Limits, Removal};
 use crate::ports::{Registration, RegistrationToken};
 use crate::reconciler::{Command, Outcome, Reconciler};
@@ -50,6 +51,7 @@ impl RunnerKit {
             limits(&config),
             config.instance.clone(),
             config.poll_interval,
+            Rate::new(config.bounds.provision_rate),
             received,
             Arc::new(published),
         );
@@ -146,6 +148,7 @@ impl RunnerKit {
                 return Err(error.clone());
             }
             if !demand.repos.iter().any(|seen| seen.repo == *repo) {
+                self.config.bounds.check(repo)?;
                 let remedy =
                     "Check its spelling, the credential's access, owner, repos and exclude_repos.";
                 return Err(not_found(format!("A watched repository {repo}"), remedy));
@@ -169,24 +172,25 @@ impl RunnerKit {
 
     /// A token with which runners of `repo` can be registered: a secret, valid for an hour.
     pub async fn generate_runner_token(&self, repo: &Repo) -> Result<RegistrationToken> {
+        self.config.bounds.check(repo)?;
         self.parts.registrar.token(&self.scope_of(repo)).await
     }
 
-    /// Launches a runner for `repo` with `token`, within the capacity.
+    /// Launches a runner for `repo` with `token`, within the capacity and the operator's bounds.
     pub async fn launch_runner_container(
         &self,
         repo: &Repo,
         token: &RegistrationToken,
     ) -> Result<ProvisionedRunner> {
         let with = Registration::Token(token.token.clone());
-        let launched = self.launch(Some(self.ask_for(repo)), Some(with)).await?;
+        let launched = self.launch(Some(self.ask_for(repo)?), Some(with)).await?;
         launched.into_iter().next().ok_or_else(gone)
     }
 
     /// Launches one runner for `repo`, or without it one for every servable queued job; never
-    /// beyond the capacity.
+    /// beyond the capacity and the operator's bounds.
     pub async fn provision(&self, repo: Option<&Repo>) -> Result<Vec<ProvisionedRunner>> {
-        self.launch(repo.map(|repo| self.ask_for(repo)), None).await
+        self.launch(repo.map(|repo| self.ask_for(repo)).transpose()?, None).await
     }
 
     /// The runner containers, newest first.
@@ -331,8 +335,9 @@ impl RunnerKit {
         answer.await.map_err(|_| gone())
     }
 
-    fn ask_for(&self, repo: &Repo) -> Ask {
-        Ask { scope: self.scope_of(repo), repo: repo.clone() }
+    fn ask_for(&self, repo: &Repo) -> Result<Ask> {
+        self.config.bounds.check(repo)?;
+        Ok(Ask { scope: self.scope_of(repo), repo: repo.clone() })
     }
 
     fn scope_of(&self, repo: &Repo) -> Scope {

@@ -21,6 +21,7 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("ports", &["error", "model"]),
     ("pace", &["error", "model"]),
     ("history", &["error", "model"]),
+    ("audit", &["error", "model", "views::Page"]),
     ("views", &["error", "model"]),
     ("supply", &["model"]),
     ("plan", &["model", "ports::NewRunner"]),
@@ -37,6 +38,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "error",
             "lifecycle",
             "model",
+            "pace",
             "plan",
             "ports",
             "reconciler",
@@ -72,6 +74,7 @@ const MATRIX: &[(&str, &[&str])] = &[
         "interfaces",
         &[
             "assemble",
+            "audit",
             "config",
             "error",
             "model",

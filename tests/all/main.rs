@@ -5,6 +5,7 @@
 
 mod autoscaling;
 mod bad_days;
+mod bounds;
 mod demo;
 mod engine;
 mod faces;

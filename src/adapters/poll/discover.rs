@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::adapters::github::GithubClient;
 use crate::adapters::github::models::{Account, Repository};
-use crate::config::RunnerConfig;
+use crate::config::{Bounds, Globs, RunnerConfig};
 use crate::error::{Code, Error, Result};
 use crate::model::Repo;
 
@@ -35,15 +34,17 @@ pub(super) struct Discovery {
 }
 
 struct Filter {
-    include: Option<GlobSet>,
-    exclude: GlobSet,
+    include: Option<Globs>,
+    exclude: Globs,
+    /// What the operator allows, whatever is asked for.
+    bounds: Bounds,
     /// Repositories that are named one by one.
     named: Vec<Repo>,
 }
 
 impl Discovery {
     pub(super) fn new(client: Arc<GithubClient>, config: &RunnerConfig) -> Result<Self> {
-        let filter = Filter::new(&config.repos, &config.exclude_repos)?;
+        let filter = Filter::new(&config.repos, &config.exclude_repos, &config.bounds)?;
         Ok(Self { client, owner: config.owner.clone(), filter })
     }
 
@@ -93,14 +94,17 @@ impl Discovery {
 }
 
 impl Filter {
-    fn new(include: &[String], exclude: &[String]) -> Result<Self> {
-        let named = include.iter().filter_map(|glob| glob.parse().ok()).collect();
-        let include = if include.is_empty() { None } else { Some(globs("repos", include)?) };
-        Ok(Self { include, exclude: globs("exclude_repos", exclude)?, named })
+    fn new(include: &[String], exclude: &[String], bounds: &Bounds) -> Result<Self> {
+        let named = include.iter().filter_map(|glob| glob.parse().ok());
+        let named = named.filter(|repo| bounds.admit(repo)).collect();
+        let include =
+            if include.is_empty() { None } else { Some(Globs::of_names("repos", include)?) };
+        let exclude = Globs::of_names("exclude_repos", exclude)?;
+        Ok(Self { include, exclude, bounds: bounds.clone(), named })
     }
 
     fn admit(&self, repository: &Repository) -> Option<Found> {
-        let wanted = |name: &str| self.include.as_ref().is_none_or(|globs| globs.is_match(name));
+        let wanted = |name: &str| self.include.as_ref().is_none_or(|globs| globs.admit(name));
         self.admit_named(repository).filter(|found| wanted(found.repo.as_str()))
     }
 
@@ -108,21 +112,11 @@ impl Filter {
         let repo: Repo = repository.full_name.parse().ok()?;
         let dead =
             repository.archived.unwrap_or_default() || repository.disabled.unwrap_or_default();
-        let admitted = !dead && !self.exclude.is_match(repo.as_str());
+        // Here and nowhere else: one that was renamed comes by here too.
+        let admitted = !dead && self.bounds.admit(&repo) && !self.exclude.admit(repo.as_str());
         let (pushed_at, in_org) = (repository.pushed_at, repository.owner.is_org());
         admitted.then_some(Found { repo, pushed_at, in_org })
     }
-}
-
-fn globs(option: &str, patterns: &[String]) -> Result<GlobSet> {
-    let failed =
-        |error: globset::Error| Error::invalid(option, error, "Give globs such as octo-org/web-*.");
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let glob = GlobBuilder::new(pattern).case_insensitive(true).literal_separator(true).build();
-        set.add(glob.map_err(failed)?);
-    }
-    set.build().map_err(failed)
 }
 
 #[cfg(test)]
@@ -131,7 +125,7 @@ mod tests {
 
     fn admitted(include: &[&str], exclude: &[&str], name: &str) -> bool {
         let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let filter = Filter::new(&owned(include), &owned(exclude)).unwrap();
+        let filter = Filter::new(&owned(include), &owned(exclude), &Bounds::default()).unwrap();
         filter.admit(&repository(name, false)).is_some()
     }
 
@@ -151,8 +145,28 @@ mod tests {
     }
 
     #[test]
+    fn what_the_operator_does_not_allow_is_not_watched_even_when_it_is_named_or_was_renamed() {
+        let names = |option: &str, globs: &[&str]| {
+            let globs: Vec<_> = globs.iter().map(ToString::to_string).collect();
+            Globs::of_names(option, &globs).unwrap()
+        };
+        let bounds = Bounds {
+            allowed_owners: names("allowed_owners", &["O", "p"]),
+            allowed_repos: names("allowed_repos", &["o/*", "q/*"]),
+            ..Bounds::default()
+        };
+        let include = ["o/web".to_owned(), "p/web".to_owned(), "q/web".to_owned()];
+        let filter = Filter::new(&include, &[], &bounds).unwrap();
+        assert_eq!(filter.named, ["o/web".parse().unwrap()], "others are not even asked for");
+        for (name, allowed) in [("o/Web", true), ("p/web", false), ("q/web", false)] {
+            assert_eq!(filter.admit(&repository(name, false)).is_some(), allowed, "{name}");
+            assert_eq!(filter.admit_named(&repository(name, false)).is_some(), allowed, "{name}");
+        }
+    }
+
+    #[test]
     fn archived_repositories_are_left_out() {
-        let filter = Filter::new(&[], &[]).unwrap();
+        let filter = Filter::new(&[], &[], &Bounds::default()).unwrap();
         assert!(filter.admit(&repository("o/web", true)).is_none());
         assert!(filter.admit(&repository("o/web", false)).is_some_and(|found| found.in_org));
     }

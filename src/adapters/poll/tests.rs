@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::*;
 use crate::adapters::github::GithubRegistrar;
-use crate::config::{Sources, StartInput, load};
+use crate::config::{Globs, Sources, StartInput, load};
 use crate::error::Code;
 use crate::model::{Labels, Origin, Scope};
 use crate::ports::{Deregistered, NewRunner, Registrar, Registration};
@@ -119,6 +119,20 @@ async fn globs_choose_and_a_repository_that_is_named_is_seen_wherever_it_is() {
         world.repo(name);
     }
     assert_eq!(world.names().await, ["hubot/open", "octo-org/web-1"]);
+}
+
+#[tokio::test]
+async fn without_an_owner_only_what_the_operator_allows_is_watched() {
+    let world = World::with(None, Options::default(), |config| {
+        let owners = ["octo-*".to_owned()];
+        config.bounds.allowed_owners = Globs::of_names("allowed_owners", &owners).unwrap();
+    })
+    .await;
+    world.github.add_org("octo-org");
+    world.repo("octo-org/web");
+    world.repo("octocat/home");
+    assert_eq!(world.names().await, ["octo-org/web"]);
+    assert!(!world.github.requests().iter().any(|request| request.path.contains("octocat/home")));
 }
 
 #[tokio::test]

@@ -16,7 +16,8 @@ use self::output::Output;
 use super::host::{Call, Host};
 use super::mcp::McpServer;
 use super::{generate, http};
-use crate::config::{Environment, OperatorOptions, Sources, StartInput};
+use crate::audit::Audit;
+use crate::config::{Environment, OperatorOptions, Sources, StartInput, load};
 use crate::error::{Code, Error, Result};
 use crate::operations::{self, Answer, Arguments, Entry, OPERATIONS};
 
@@ -52,6 +53,11 @@ async fn dispatch(matches: &ArgMatches, output: &Output) -> Result<()> {
     let env = Environment::from_process();
     match matches.subcommand() {
         Some(("runner", matches)) => match matches.subcommand() {
+            Some(("history", matches)) => {
+                let sources = sources(matches, env)?;
+                output.log(matches, &sources.env, "warn");
+                history(matches, &sources, output)
+            }
             Some((name, matches)) => {
                 let entry =
                     OPERATIONS.iter().find(|entry| entry.command == name).ok_or_else(odd)?;
@@ -88,6 +94,14 @@ async fn dispatch(matches: &ArgMatches, output: &Output) -> Result<()> {
         }
         _ => Err(odd()),
     }
+}
+
+fn history(matches: &ArgMatches, sources: &Sources, output: &Output) -> Result<()> {
+    let loaded = load(sources, &StartInput::default())?;
+    let limit = matches.get_one::<u16>("limit").copied().ok_or_else(odd)?;
+    let cursor = matches.get_one::<String>("cursor").map(String::as_str);
+    let audit = Audit::open(&loaded.config.state_dir)?;
+    output.records(&audit.latest(usize::from(limit), cursor)?)
 }
 
 async fn operate(

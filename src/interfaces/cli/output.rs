@@ -8,11 +8,13 @@ use clap::ArgMatches;
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
+use crate::audit::Record;
 use crate::config::{Environment, Row};
 use crate::error::{Code, Error, Result};
 use crate::interfaces::http::{Listening, Tokens};
 use crate::interfaces::text;
 use crate::operations::{Answer, failure};
+use crate::views::Page;
 
 /// How to print.
 pub(super) struct Output {
@@ -35,10 +37,17 @@ impl Output {
             let width = text::terminal_width();
             return print(&text::render(tool, answer, chrono::Utc::now(), width));
         }
-        if let Some(cursor) = answer.page.as_ref().and_then(|page| page.next_cursor.as_ref()) {
-            eprintln!("There are more: --cursor {cursor}");
-        }
+        more(answer.page.as_ref().and_then(|page| page.next_cursor.as_deref()));
         self.json(&answer.data)
+    }
+
+    /// Prints a page of the log of calls.
+    pub(super) fn records(&self, page: &Page<Record>) -> Result<()> {
+        if self.for_people {
+            return print(&text::records(page, chrono::Utc::now(), text::terminal_width()));
+        }
+        more(page.next_cursor.as_deref());
+        self.json(&page.items)
     }
 
     /// Prints the configuration in force.
@@ -129,6 +138,13 @@ pub(super) fn announce(listening: &Listening, tokens: &Tokens) {
     eprintln!("Serving MCP at http://{}/mcp", listening.address());
     if let Some(file) = tokens.file() {
         eprintln!("Bearer token: {}", file.display());
+    }
+}
+
+/// Says how to go on, past the data.
+fn more(cursor: Option<&str>) {
+    if let Some(cursor) = cursor {
+        eprintln!("There are more: --cursor {cursor}");
     }
 }
 

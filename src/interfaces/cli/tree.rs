@@ -1,6 +1,6 @@
 //! The tree of commands, derived from the table of operations.
 
-use clap::{Arg, ArgAction, Args, Command};
+use clap::{Arg, ArgAction, Args, Command, value_parser};
 
 use crate::config::{OperatorOptions, StartInput};
 use crate::interfaces::demo::DemoArgs;
@@ -67,7 +67,33 @@ fn runner() -> Command {
         .about("Operate the autoscaler")
         .subcommand_required(true)
         .arg_required_else_help(true);
-    OPERATIONS.iter().map(operation).fold(runner, Command::subcommand)
+    OPERATIONS.iter().map(operation).fold(runner, Command::subcommand).subcommand(history())
+}
+
+/// No operation: what was called is read from the state directory, whether a service runs or not.
+fn history() -> Command {
+    let command = Command::new("history")
+        .about("Show who has changed something here, and what came of it")
+        .long_about(
+            "Shows the calls that may have changed something, the newest first: when, who called \
+             and by which way, the tool, its arguments and the outcome. It is read from audit.jsonl \
+             in the state directory; no service is needed.",
+        )
+        .arg(
+            Arg::new("limit")
+                .long("limit")
+                .value_name("COUNT")
+                .value_parser(value_parser!(u16).range(1..=1_000))
+                .default_value("100")
+                .help("At most this many entries, 1 to 1000"),
+        )
+        .arg(
+            Arg::new("cursor")
+                .long("cursor")
+                .value_name("CURSOR")
+                .help("The cursor that the page before named"),
+        );
+    configured(command)
 }
 
 fn operation(entry: &Entry) -> Command {
@@ -149,6 +175,20 @@ mod tests {
             let (_, status) = runner.subcommand().unwrap();
             assert_eq!(status.get_one::<String>("format").unwrap(), "text");
             assert!(status.get_flag("verbose"));
+        }
+    }
+
+    #[test]
+    fn the_history_is_read_where_the_state_is_and_is_no_operation() {
+        let line = ["ipfs-accelerate", "runner", "history", "--limit", "5", "--state-dir", "/x"];
+        let matches = command().try_get_matches_from(line).unwrap();
+        let (_, runner) = matches.subcommand().unwrap();
+        let (name, history) = runner.subcommand().unwrap();
+        assert_eq!((name, history.get_one::<u16>("limit")), ("history", Some(&5)));
+        assert!(OPERATIONS.iter().all(|entry| entry.command != name));
+        for limit in ["0", "1001", "many"] {
+            let line = ["ipfs-accelerate", "runner", "history", "--limit", limit];
+            assert!(command().try_get_matches_from(line).is_err(), "{limit}");
         }
     }
 

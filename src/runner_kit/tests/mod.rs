@@ -1,5 +1,6 @@
 //! The loop and the operations in virtual time.
 
+mod bounds;
 mod races;
 mod world;
 

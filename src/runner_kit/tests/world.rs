@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::adapters::memory::MemoryEngine;
-use crate::config::{RunnerConfig, Sources, StartInput, load};
+use crate::config::{OperatorOptions, RunnerConfig, Sources, StartInput, load};
 use crate::error::{Code, Error, Result};
 use crate::history::History;
 use crate::lifecycle::{Clock, Parts};
@@ -82,8 +82,12 @@ impl World {
     }
 
     pub(super) fn with(input: StartInput) -> Self {
-        let sources =
-            Sources { env: [("HOME", "/nowhere")].into_iter().collect(), ..Sources::default() };
+        Self::bounded(input, OperatorOptions::default())
+    }
+
+    pub(super) fn bounded(input: StartInput, operator: OperatorOptions) -> Self {
+        let env = [("HOME", "/nowhere")].into_iter().collect();
+        let sources = Sources { env, operator, ..Sources::default() };
         let input = StartInput { labels: Some(vec!["self-hosted".into()]), ..input };
         let config: RunnerConfig = load(&sources, &input).unwrap().config;
         let clock = clock();

@@ -14,8 +14,8 @@ use bollard::query_parameters::{
     RemoveVolumeOptions,
 };
 use runner_kit::config::{
-    DockerAccess, EngineKind, Profile, PullPolicy, RegistrationKind, RunnerConfig, RunnerEnv,
-    ScopeKind,
+    Bounds, DockerAccess, EngineKind, Profile, PullPolicy, RegistrationKind, RunnerConfig,
+    RunnerEnv, ScopeKind,
 };
 use runner_kit::model::Labels;
 
@@ -61,6 +61,7 @@ pub(crate) fn config(instance: &str, work_dir: PathBuf, script: &str) -> RunnerC
         state_dir: "/nonexistent".into(),
         api_url: "https://api.github.com".to_owned(),
         server_url: "https://github.com".to_owned(),
+        bounds: Bounds::default(),
         runner_env: RunnerEnv(vec![("TEST_SCRIPT".to_owned(), script.to_owned())]),
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use chrono::TimeZone;
 
 use super::*;
-use crate::config::{EngineKind, PullPolicy, RegistrationKind, RunnerEnv, ScopeKind};
+use crate::config::{Bounds, EngineKind, PullPolicy, RegistrationKind, RunnerEnv, ScopeKind};
 use crate::error::Code;
 use crate::model::{Labels, Origin};
 use crate::ports::NewRunner;
@@ -47,6 +47,7 @@ pub(crate) fn config() -> RunnerConfig {
         state_dir: "/tmp/state".into(),
         api_url: "https://api.github.com".to_owned(),
         server_url: "https://github.com".to_owned(),
+        bounds: Bounds::default(),
         runner_env: RunnerEnv::default(),
     }
 }
