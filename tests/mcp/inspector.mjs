@@ -1,4 +1,4 @@
-// The inspector's command line, strict, in both eras. Each call is a process and a session of its own.
+// The inspector's command line, strict. Each call is a process and a session of its own.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -12,7 +12,8 @@ const inspector = join(root, "clients/launcher/build/index.js");
 /** Exit codes of the inspector's command line. */
 const IS_ERROR = 5;
 
-for (const era of ["legacy", "modern"]) {
+/** Tests it in `era`, "legacy" or "modern". */
+export function inspect(era) {
   overBothTransports(`inspector 2.12, ${era} era`, async (over, world) => {
     // It keeps files in its home.
     const home = mkdtempSync(join(tmpdir(), "inspector-"));
