@@ -90,6 +90,9 @@ pub struct Error {
     /// Seconds to wait before trying again, where somebody said so.
     #[serde(rename = "retry_after_s")]
     pub retry_after: Option<u64>,
+    /// The id of what has to be confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
 }
 
 impl Error {
@@ -101,6 +104,7 @@ impl Error {
             remedy: remedy.into(),
             retryable: code.is_transient(),
             retry_after: None,
+            subject: None,
         }
     }
 
@@ -109,6 +113,13 @@ impl Error {
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retryable = true;
         self.retry_after = Some(wait.as_secs_f64().ceil() as u64);
+        self
+    }
+
+    /// The same error about the thing whose id is `subject`.
+    #[must_use]
+    pub fn about(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
         self
     }
 

@@ -44,8 +44,9 @@
 //!
 //! *The ways in.* [`operations`] defines each of the seven operations once, as a type with its
 //! arguments, its result (in [`views`]) and its names. Command line, MCP tools, `schemas/` and the
-//! README's table all follow from that. [`interfaces`] translate and decide nothing: command line,
-//! MCP on stdio, control socket and HTTP, the single service of a host, the demo.
+//! README's table all follow from that. [`resource`] has the addresses of what can be read beside.
+//! [`interfaces`] translate and decide nothing: command line, MCP on stdio, control socket and HTTP,
+//! the single service of a host, the demo.
 //!
 //! [`simulator`] is a GitHub to test against and knows nothing of the rest.
 //!
@@ -79,6 +80,7 @@ pub mod pace;
 pub mod plan;
 pub mod ports;
 mod reconciler;
+pub mod resource;
 pub mod runner_kit;
 pub mod schema;
 pub mod simulator;

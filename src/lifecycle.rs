@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Code, Error, Result};
 use crate::history::{Entry, History};
-use crate::model::{Container, Demand, Ended, Registered, Runner, Scope};
+use crate::model::{Container, Demand, Ended, Phase, Registered, Runner, Scope};
 use crate::plan::Removal;
 use crate::ports::{
     DemandSource, Deregistered, Engine, Host, Launch, NewRunner, Registrar, Registration, Report,
@@ -109,30 +109,55 @@ impl Parts {
         futures::future::join_all(scopes.into_iter().map(list)).await
     }
 
-    /// Image, registration, container. What fails on the way is undone.
+    /// Image, registration, container. What fails on the way is undone. `pulling` is told how the
+    /// image comes, which concerns everybody; `step` what is done for this runner.
     pub(crate) async fn launch(
         &self,
         runner: &NewRunner,
         with: Option<Registration>,
-        report: Report<'_>,
+        pulling: Report<'_>,
+        step: Report<'_>,
         cancelled: &CancellationToken,
     ) -> Result<String, Failure> {
         // A pull can take many minutes: nothing has begun yet that would have to be finished.
         tokio::select! {
-            ready = self.engine.prepare(report) => ready.map_err(Failure::Image)?,
+            ready = self.engine.prepare(pulling) => ready.map_err(Failure::Image)?,
             () = cancelled.cancelled() => return Err(Failure::Cancelled),
         }
         let _permit = tokio::select! {
             permit = self.permits.acquire() => permit,
             () = cancelled.cancelled() => return Err(Failure::Cancelled),
         };
-        tracing::debug!(runner = runner.name, "registering");
+        step("registering with GitHub");
         let registration = match with {
             Some(registration) => registration,
             None => self.registrar.register(runner).await.map_err(Failure::Runner)?,
         };
-        tracing::debug!(runner = runner.name, "starting the container");
+        if cancelled.is_cancelled() {
+            self.take_back(&runner.scope, &registration).await;
+            return Err(Failure::Cancelled);
+        }
+        step("starting the container");
         self.start(runner.clone(), registration).await.map_err(Failure::Runner)
+    }
+
+    /// Removes the runner that was just launched, whose container is `id`, since nobody waits for
+    /// it any more; whether it went: one that has a job already stays.
+    pub(crate) async fn undo(&self, id: &str) -> Result<bool> {
+        let listed = self.engine.containers().await?;
+        let Some(container) = listed.into_iter().find(|container| container.id == id) else {
+            return Ok(true);
+        };
+        let runner = Runner {
+            container,
+            registered: None,
+            certain: false,
+            phase: Phase::Starting,
+            since: (self.clock)(),
+            lost_since: None,
+            job: None,
+        };
+        Ok(self.remove(&runner, Removal::ByHand, false).await?.is_some())
     }
 
     /// Starts `runner`; on failure its registration is taken back.
@@ -141,19 +166,21 @@ impl Parts {
         runner: NewRunner,
         registration: Registration,
     ) -> Result<String> {
-        let runner_id = match &registration {
-            Registration::Jit { runner_id, .. } => Some(*runner_id),
-            Registration::Token(_) => None,
-        };
-        let scope = runner.scope.clone();
-        let launched = self.engine.launch(&Launch { runner, registration }).await;
-        if let (Err(_), Some(id)) = (&launched, runner_id)
-            && let Err(error) = self.registrar.deregister(&scope, id).await
-        {
-            // The next looks find it: a registration of ours without a container.
-            tracing::warn!(%scope, id, %error, "a registration could not be taken back");
+        let launch = Launch { runner, registration };
+        let launched = self.engine.launch(&launch).await;
+        if launched.is_err() {
+            self.take_back(&launch.runner.scope, &launch.registration).await;
         }
         launched
+    }
+
+    /// Removes a registration that was made ahead and will not be used.
+    async fn take_back(&self, scope: &Scope, registration: &Registration) {
+        let Registration::Jit { runner_id, .. } = registration else { return };
+        if let Err(error) = self.registrar.deregister(scope, *runner_id).await {
+            // The next looks find it: a registration of ours without a container.
+            tracing::warn!(%scope, id = runner_id, %error, "a registration could not be taken back");
+        }
     }
 
     /// Ends `runner`, removes what it leaves and tells how it ended; nothing when it turned out to

@@ -234,6 +234,33 @@ pub struct Runner {
     pub job: Option<RunningJob>,
 }
 
+/// What the engine says of one container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Inspection {
+    /// The image that it was created from.
+    pub image: String,
+    /// When its process began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// The exit code of its process, when that has ended.
+    pub exit_code: Option<i64>,
+    /// Whether the kernel ended it because it used too much memory.
+    pub oom_killed: bool,
+    /// The user that it runs as; empty: the image's own.
+    pub user: String,
+    /// Its network.
+    pub network: String,
+    /// Bytes of memory that it may use; 0: no bound.
+    pub memory_limit: u64,
+    /// Thousandths of a processor that it may use; 0: no bound.
+    pub milli_cpus: u64,
+    /// Processes that it may have; 0: no bound.
+    pub pids_limit: u64,
+    /// Whether its root file system is read-only.
+    pub read_only: bool,
+    /// Whether its jobs can reach the engine, and so the whole host.
+    pub docker_socket: bool,
+}
+
 /// How a runner ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use crate::error::Result;
-use crate::model::{Container, Demand, Ended, Labels, Origin, Registered, Repo, Scope};
+use crate::model::{Container, Demand, Ended, Inspection, Labels, Origin, Registered, Repo, Scope};
 
 /// Told what is being done, for people who wait for it: "pulling the image: 40 %".
 pub type Report<'a> = &'a (dyn Fn(&str) + Send + Sync);
@@ -65,6 +65,9 @@ pub trait Engine: Send + Sync {
 
     /// Removes the container, its volumes and its work directory. One that is gone is a success.
     async fn remove(&self, container: &Container) -> Result<()>;
+
+    /// What the engine says of one container.
+    async fn inspect(&self, id: &str) -> Result<Inspection>;
 
     /// The last `lines` lines that the runner printed.
     async fn logs(&self, id: &str, lines: usize) -> Result<String>;

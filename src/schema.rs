@@ -54,24 +54,42 @@ pub fn tidy(schema: &mut Schema) {
     transform_subschemas(&mut again, schema);
 }
 
-/// `schema` without the words: all that a validator needs, and a third of the length. Assistants
-/// are sent this for results, whose members are named for what they are.
+/// What an assistant is sent with every list of tools, since it reads all of it each time: names
+/// and types, down to the members of what a result has in its data, in a quarter of the length. The
+/// whole is in `schemas/`; what the whole admits, this does.
 pub fn bare(schema: &mut Value) {
-    match schema {
-        Value::Object(members) => {
-            // A member of `properties` may be called so; it is no text.
-            members.retain(|name, value| !(name == "description" && value.is_string()));
-            members.values_mut().for_each(bare);
-            // Choices stood one by one so that each could be described.
-            if let Some(choices) = constants(members.get("oneOf")) {
-                members.remove("oneOf");
-                members.insert("enum".into(), choices);
-            }
-            either_or_null(members);
-        }
-        Value::Array(list) => list.iter_mut().for_each(bare),
-        _ => {}
+    outline(schema, 2);
+}
+
+fn outline(schema: &mut Value, levels: usize) {
+    let Value::Object(members) = schema else { return };
+    members.retain(|name, _| !matches!(name.as_str(), "description" | "required" | "format"));
+    if members.get("minimum") == Some(&Value::from(0)) {
+        members.remove("minimum");
     }
+    // Choices stood one by one so that each could be described.
+    if let Some(choices) = constants(members.get("oneOf")) {
+        members.remove("oneOf");
+        members.insert("type".into(), "string".into());
+        if choices.len() <= FEW {
+            members.insert("enum".into(), choices.into());
+        }
+    }
+    match members.get_mut("items") {
+        Some(items) if items.get("properties").is_some() && levels > 0 => outline(items, levels),
+        Some(_) => drop(members.remove("items")),
+        None => {}
+    }
+    if levels == 0 {
+        members.remove("properties");
+    }
+    if let Some(Value::Object(properties)) = members.get_mut("properties") {
+        properties.values_mut().for_each(|property| outline(property, levels - 1));
+    }
+    if let Some(Value::Array(any)) = members.get_mut("anyOf") {
+        any.iter_mut().for_each(|one| outline(one, levels));
+    }
+    either_or_null(members);
 }
 
 /// A choice of two schemas where `members` are of one type or null: not all who read schemas take a
@@ -88,14 +106,12 @@ fn either_or_null(members: &mut Map<String, Value>) {
     members.insert("anyOf".into(), json!([either, { "type": "null" }]));
 }
 
+/// As many choices are worth telling each time.
+const FEW: usize = 6;
+
 /// The constants of `choices`, if all of them are nothing else.
-fn constants(choices: Option<&Value>) -> Option<Value> {
-    let choices = choices?.as_array()?;
-    choices
-        .iter()
-        .map(|choice| choice.get("const").cloned())
-        .collect::<Option<Vec<_>>>()
-        .map(Value::Array)
+fn constants(choices: Option<&Value>) -> Option<Vec<Value>> {
+    choices?.as_array()?.iter().map(|choice| choice.get("const").cloned()).collect()
 }
 
 /// The texts of a text or of an array of texts.
@@ -199,22 +215,35 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_schema_has_no_descriptions_and_every_constraint() {
-        let mut schema = input::<Sample>();
+    fn a_bare_schema_has_no_descriptions_and_says_of_each_member_what_it_is() {
+        let mut schema = output::<Sample>();
         bare(&mut schema);
         assert!(!schema.to_string().contains("description"));
-        assert_eq!(schema["properties"]["choice"], json!({ "enum": ["one", "other"] }));
-        assert_eq!(schema["properties"]["count"], json!({ "type": "integer", "minimum": 0 }));
+        assert!(!schema.to_string().contains("required"));
+        let choice = json!({ "type": "string", "enum": ["one", "other"] });
+        assert_eq!(schema["properties"]["choice"]["anyOf"][0], choice);
     }
 
     #[test]
     fn a_bare_schema_of_what_may_be_null_names_one_type_at_a_time() {
         let mut schema = output::<Sample>();
         bare(&mut schema);
-        let integer = json!({ "type": "integer", "minimum": 0 });
-        let expected = json!({ "anyOf": [integer, { "type": "null" }] });
-        assert_eq!(schema["properties"]["count"], expected);
+        let or_null = |name| json!({ "anyOf": [{ "type": name }, { "type": "null" }] });
+        assert_eq!(schema["properties"]["count"], or_null("integer"));
+        assert_eq!(schema["properties"]["list"], or_null("array"));
         assert_eq!(schema["properties"]["must"], json!({ "type": "number" }));
+    }
+
+    #[test]
+    fn a_bare_schema_is_two_levels_deep() {
+        let mut schema = json!({ "type": "object", "properties": { "data": { "type": "array",
+            "items": { "type": "object", "properties": {
+                "id": { "type": "string" },
+                "job": { "type": "object", "properties": { "name": { "type": "string" } } },
+            } } } } });
+        bare(&mut schema);
+        let entry = &schema["properties"]["data"]["items"]["properties"];
+        assert_eq!(*entry, json!({ "id": { "type": "string" }, "job": { "type": "object" } }));
     }
 
     #[test]

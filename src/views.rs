@@ -1,9 +1,12 @@
 //! What the operations return: the `data` of every interface, field by field as users rely on it.
 
+mod detail;
+
 use chrono::{DateTime, SubsecRound, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::detail::{ContainerDetail, End, LongestWait, QueueDetail, WaitingJob, WorkingJob};
 use crate::error::Error;
 use crate::model::{JobRef, Labels, Origin, Phase, RateLimit, Repo};
 
@@ -207,20 +210,38 @@ pub struct Paging {
     pub limit: Option<usize>,
     /// The `next_cursor` of the page before.
     pub cursor: Option<String>,
+    /// At most this many bytes of JSON, but one entry at least.
+    pub bytes: Option<usize>,
 }
 
 impl Paging {
     /// Cuts `items`, sorted by `key`, to the page. A cursor is the key of the last entry shown, so
     /// that it holds when entries come and go.
-    pub fn cut<T>(&self, items: Vec<T>, default: usize, key: impl Fn(&T) -> String) -> Page<T> {
-        let limit = self.limit.unwrap_or(default).max(1);
+    pub fn cut<T: Serialize>(
+        &self,
+        items: Vec<T>,
+        default: usize,
+        key: impl Fn(&T) -> String,
+    ) -> Page<T> {
         let after = |item: &T| self.cursor.as_ref().is_none_or(|cursor| key(item) > *cursor);
         let mut rest: Vec<T> = items.into_iter().filter(after).collect();
+        let limit = self.limit.unwrap_or(default).max(1);
+        let limit = self.bytes.map_or(limit, |bytes| limit.min(fitting(&rest, bytes).max(1)));
         let more = rest.len() > limit;
         rest.truncate(limit);
         let next_cursor = rest.last().filter(|_| more).map(key);
         Page { items: rest, next_cursor }
     }
+}
+
+/// How many of `items` are at most `bytes` long as JSON.
+pub fn fitting<T: Serialize>(items: &[T], bytes: usize) -> usize {
+    let size = |item: &T| serde_json::to_vec(item).map_or(bytes, |json| json.len() + 1);
+    let sums = items.iter().scan(0, |sum, item| {
+        *sum += size(item);
+        Some(*sum)
+    });
+    sums.take_while(|sum| *sum <= bytes).count()
 }
 
 #[cfg(test)]
@@ -230,7 +251,8 @@ mod tests {
     #[test]
     fn pages_follow_each_other_without_gap_or_overlap_even_when_an_entry_goes() {
         let page = |limit, cursor: Option<&str>, items: &[&str]| {
-            let paging = Paging { limit: Some(limit), cursor: cursor.map(str::to_owned) };
+            let paging =
+                Paging { limit: Some(limit), cursor: cursor.map(str::to_owned), bytes: None };
             paging.cut(items.iter().map(ToString::to_string).collect(), 9, Clone::clone)
         };
         let first = page(2, None, &["a", "b", "c", "d"]);

@@ -13,7 +13,7 @@ use rmcp::handler::server::ServerHandler;
 use rmcp::model::*;
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use runner_kit::config::{self, Sources, StartInput};
-use runner_kit::interfaces::http::{Listening, Routes, Tokens};
+use runner_kit::interfaces::http::{Access, Listening, Routes};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -337,16 +337,16 @@ impl ServerHandler for Fixtures {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let tokens = Tokens::of(&config::load(&Sources::from_process(), &StartInput::default())?)?;
-    let listening = Listening::bind(([127, 0, 0, 1], 0).into()).await?;
+    let access = Access::of(&config::load(&Sources::from_process(), &StartInput::default())?)?;
+    let listening = Listening::bind(([127, 0, 0, 1], 0).into(), access).await?;
     println!("http://{}/mcp", listening.address());
     let fixtures = Fixtures::new()?;
     let stop = CancellationToken::new();
-    let serving = listening.serve(|_| fixtures.clone(), Routes::default(), tokens, stop);
+    let serving = listening.serve(|_| fixtures.clone(), Routes::default(), stop);
     // Whoever started it ends it by closing its standard input.
     let ended = async { tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await };
     tokio::select! {
-        served = serving => served?,
+        () = serving => {}
         ended = ended => drop(ended?),
     }
     Ok(())

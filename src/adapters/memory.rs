@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use crate::error::{Code, Error, Result};
-use crate::model::{Container, Ended, not_found};
+use crate::model::{Container, Ended, Inspection, not_found};
 use crate::ports::{Engine, Host, Launch, Registration, Report};
 
 /// What a runner does, until its exit code.
@@ -257,11 +257,20 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
+    async fn inspect(&self, id: &str) -> Result<Inspection> {
+        let shared = self.answer().await?;
+        let (_, entry) = shared.find(id).ok_or_else(|| unknown(id))?;
+        Ok(Inspection {
+            image: "none: the engine in memory".to_owned(),
+            started_at: Some(entry.container.created_at),
+            exit_code: entry.exit_code,
+            ..Inspection::default()
+        })
+    }
+
     async fn logs(&self, id: &str, lines: usize) -> Result<String> {
         let shared = self.answer().await?;
-        let Some((_, entry)) = shared.find(id) else {
-            return Err(not_found(format!("The container {id}"), "List the containers there are."));
-        };
+        let (_, entry) = shared.find(id).ok_or_else(|| unknown(id))?;
         let first = entry.log.len().saturating_sub(lines);
         Ok(entry.log.get(first..).unwrap_or_default().join("\n"))
     }
@@ -269,6 +278,10 @@ impl Engine for MemoryEngine {
     async fn changed(&self) {
         self.state.wake.notified().await;
     }
+}
+
+fn unknown(id: &str) -> Error {
+    not_found(format!("The container {id}"), "List the containers there are.")
 }
 
 #[cfg(test)]

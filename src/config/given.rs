@@ -17,22 +17,21 @@ use super::{DockerAccess, EngineKind, PullPolicy, ScopeKind};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct StartInput {
-    /// GitHub user or organisation to watch; without it every repository that the credential can
-    /// see.
+    /// User or organisation to watch (default: every repository that the credential can see).
     #[arg(long, value_name = "NAME")]
     #[schemars(extend("pattern" = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$", "examples" = ["octo-org"]))]
     pub owner: Option<String>,
 
-    /// Seconds between looks at GitHub when nothing is going on, 1 to 86400 (default 120).
+    /// Seconds between looks at GitHub while all is quiet, 1 to 86400 (default 120).
     #[arg(long, visible_alias = "interval", value_name = "SECONDS")]
     #[arg(allow_negative_numbers = true, value_parser = whole("poll_interval"))]
-    #[schemars(range(min = 1, max = 86_400), extend("examples" = [60]))]
+    #[schemars(range(min = 1, max = 86_400))]
     pub poll_interval: Option<i64>,
 
-    /// Most runners at a time, 0 to 1000 (default 10); 0 plans and launches nothing.
+    /// Most runners at a time, 0 to 1000 (default 10); 0 launches none.
     #[arg(long, value_name = "COUNT")]
     #[arg(allow_negative_numbers = true, value_parser = whole("max_runners"))]
-    #[schemars(range(min = 0, max = 1_000), extend("examples" = [8]))]
+    #[schemars(range(min = 0, max = 1_000))]
     pub max_runners: Option<i64>,
 
     /// Image of the runner containers (default myoung34/github-runner:latest).
@@ -40,45 +39,41 @@ pub struct StartInput {
     #[schemars(extend("examples" = ["ghcr.io/actions/actions-runner:latest"]))]
     pub runner_image: Option<String>,
 
-    /// Return as soon as the service runs detached, instead of staying until it is stopped
-    /// (default: true for the tool, false on the command line).
+    /// Return when a detached service runs, instead of staying (default true; on the command line
+    /// false).
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub background: Option<bool>,
 
-    /// Globs of the repositories to watch, by full name (default: all).
+    /// Globs of repositories to watch, by full name (default: all).
     #[arg(long, value_name = "GLOB,...")]
     #[schemars(extend("examples" = [["octo-org/web-*"]]))]
     pub repos: Option<Vec<String>>,
 
-    /// Globs of repositories to leave alone, by full name (default: none).
+    /// Globs of repositories to leave alone (default: none).
     #[arg(long, value_name = "GLOB,...")]
-    #[schemars(extend("examples" = [["octo-org/*-archive"]]))]
     pub exclude_repos: Option<Vec<String>>,
 
-    /// Labels that the runners serve (default self-hosted, linux, the host's architecture and
-    /// docker).
+    /// Labels that runners serve (default self-hosted, linux, the architecture, docker).
     #[arg(long, value_name = "LABEL,...")]
     #[schemars(extend("examples" = [["self-hosted", "linux", "x64"]]))]
     pub labels: Option<Vec<String>>,
 
-    /// Repositories pushed within this many days are looked at every time, the others now and
-    /// then, 1 to 365 (default 1).
+    /// Repositories pushed within so many days are looked at each time, 1 to 365 (default 1).
     #[arg(long, value_name = "DAYS")]
     #[arg(allow_negative_numbers = true, value_parser = whole("since_days"))]
-    #[schemars(range(min = 1, max = 365), extend("examples" = [7]))]
+    #[schemars(range(min = 1, max = 365))]
     pub since_days: Option<i64>,
 
-    /// Idle runners kept ready per repository or organisation, 0 to max_runners (default 0).
+    /// Idle runners kept ready per scope, 0 to max_runners (default 0).
     #[arg(long, value_name = "COUNT")]
     #[arg(allow_negative_numbers = true, value_parser = whole("min_idle"))]
-    #[schemars(range(min = 0, max = 1_000), extend("examples" = [1]))]
+    #[schemars(range(min = 0, max = 1_000))]
     pub min_idle: Option<i64>,
 
-    /// Memory of each runner, in bytes or as 512m, 1.5g (default 4g, at least 6m, clamped to the
-    /// host).
+    /// Memory of each runner, as 512m, 1.5g or in bytes (default 4g, clamped to the host).
     #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
-    #[schemars(extend("examples" = ["4g", "512m"]))]
+    #[schemars(extend("examples" = ["4g"]))]
     pub memory_limit: Option<String>,
 
     /// Processors of each runner, 0.01 to 1024 (default 4, clamped to the host).
@@ -235,6 +230,22 @@ pub struct OperatorOptions {
     /// directory, made at the first start).
     #[arg(long, value_name = "FILE")]
     pub http_token_file: Option<String>,
+
+    /// File with the bearer token of HTTP clients that may only look (default: one in the state
+    /// directory, made at the first start; none where the other token was chosen).
+    #[arg(long, value_name = "FILE")]
+    pub http_read_token_file: Option<String>,
+
+    /// Further names by which HTTP clients reach this host, such as that of a proxy before it
+    /// (default: none but its address and the names of this host's loopback).
+    #[arg(long, value_name = "HOST,...")]
+    #[schemars(extend("examples" = [["runners.example.org"]]))]
+    pub http_hosts: Option<Vec<String>>,
+
+    /// Origins of other pages that may call this host by HTTP (default: none).
+    #[arg(long, value_name = "ORIGIN,...")]
+    #[schemars(extend("examples" = [["https://board.example.org"]]))]
+    pub http_origins: Option<Vec<String>>,
 }
 
 /// How runners register, as it is asked for.

@@ -72,7 +72,7 @@ fn default(name: &str) -> Json {
         "max_runners" => json!(10),
         "runner_image" => json!("myoung34/github-runner:latest"),
         "background" | "enable_p2p" | "read_only" => json!(false),
-        "repos" | "exclude_repos" => json!([]),
+        "repos" | "exclude_repos" | "http_hosts" | "http_origins" => json!([]),
         "labels" => json!(["self-hosted", "linux", architecture(std::env::consts::ARCH), "docker"]),
         "since_days" => json!(1),
         "min_idle" => json!(0),

@@ -33,6 +33,14 @@ pub struct Loaded {
     pub http_token_file: Option<PathBuf>,
     /// The bearer token of HTTP clients, from the environment.
     pub http_token: Option<SecretString>,
+    /// A file with the bearer token of HTTP clients that may only look.
+    pub http_read_token_file: Option<PathBuf>,
+    /// The bearer token of HTTP clients that may only look, from the environment.
+    pub http_read_token: Option<SecretString>,
+    /// Further names by which HTTP clients reach this host.
+    pub http_hosts: Vec<String>,
+    /// Origins of other pages that may call this host.
+    pub http_origins: Vec<String>,
     /// What is in force, as `--print-config` shows it.
     pub rows: Vec<Row>,
 }
@@ -182,6 +190,10 @@ pub(super) fn resolve(values: &Values, env: &Environment) -> Result<Loaded> {
         http: http.as_deref().and_then(address),
         http_token_file: values.path("http_token_file", env)?,
         http_token: env.get("RUNNER_KIT_HTTP_TOKEN").map(SecretString::from),
+        http_read_token_file: values.path("http_read_token_file", env)?,
+        http_read_token: env.get("RUNNER_KIT_HTTP_READ_TOKEN").map(SecretString::from),
+        http_hosts: values.get("http_hosts")?,
+        http_origins: values.get("http_origins")?,
     })
 }
 

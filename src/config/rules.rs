@@ -68,7 +68,25 @@ pub(super) fn rule(name: &str) -> Rule {
             "ADDRESS:PORT or a port alone, for example 127.0.0.1:8080",
             |text| address(text).is_some(),
         ),
-        "runner_work_dir" | "token_file" | "state_dir" | "http_token_file" => {
+        "http_hosts" => (
+            "a host",
+            "names with their port unless it is the scheme's, for example runners.example.org",
+            is_host,
+        ),
+        "http_origins" => (
+            "an origin",
+            "http or https, a name and its port unless it is the scheme's, for example \
+             https://board.example.org",
+            |text| {
+                let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+                host.is_some_and(is_host)
+            },
+        ),
+        "runner_work_dir"
+        | "token_file"
+        | "state_dir"
+        | "http_token_file"
+        | "http_read_token_file" => {
             ("a path", "a path, ~/ at its beginning is the home directory", |text| {
                 !text.trim().is_empty() && !text.contains(char::is_control)
             })
@@ -123,6 +141,17 @@ pub(super) fn address(text: &str) -> Option<SocketAddr> {
 
 fn is_glob(text: &str) -> bool {
     !text.contains(char::is_control) && globset::Glob::new(text).is_ok()
+}
+
+/// A name or an address (RFC 3986 has those of version 6 in brackets), with a port or without.
+fn is_host(text: &str) -> bool {
+    let authority = text.parse::<http::uri::Authority>().ok();
+    authority.is_some_and(|authority| {
+        let port = text.strip_prefix(authority.host());
+        let whole = |port: &str| port.is_empty() || authority.port_u16().is_some();
+        // A star would stand for nothing: names are compared as they are.
+        !authority.host().is_empty() && !text.contains(['@', '*', '%']) && port.is_some_and(whole)
+    })
 }
 
 fn is_network(text: &str) -> bool {
@@ -237,5 +266,16 @@ mod tests {
         assert_eq!(address("9000"), address("localhost:9000"));
         assert_eq!(address("[::1]:80").unwrap().port(), 80);
         assert!(address("example.org").is_none() && address("70000").is_none());
+        for good in ["runners.example.org", "localhost:8443", "[::1]:80", "192.0.2.7"] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in ["", ":80", "a b", "me@host", "*.example.org", "host:", "host:70000", "h/x"] {
+            assert!(!is_host(bad), "{bad}");
+        }
+        let origin = |text| (rule("http_origins").holds)(text);
+        assert!(origin("https://board.example.org") && origin("http://localhost:3000"));
+        for bad in ["null", "board.example.org", "https://", "https://a/", "ftp://a", "*"] {
+            assert!(!origin(bad), "{bad}");
+        }
     }
 }

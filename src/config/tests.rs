@@ -251,10 +251,16 @@ fn an_unknown_variable_with_our_prefix_is_refused_with_a_suggestion() {
 
 #[test]
 fn variables_of_others_and_our_special_ones_are_no_options() {
-    let special = [("RUNNER_KIT_LOG", "debug"), ("RUNNER_KIT_HTTP_TOKEN", "s3cret")];
+    let special = [
+        ("RUNNER_KIT_LOG", "debug"),
+        ("RUNNER_KIT_HTTP_TOKEN", "s3cret"),
+        ("RUNNER_KIT_HTTP_READ_TOKEN", "s3cret too"),
+    ];
     let others = [("RUNNER_NAME", "x"), ("GITHUB_TOKEN", "s3cret")];
-    let loaded = loaded(&[special, others].concat());
-    assert!(loaded.http_token.is_some());
+    let loaded = loaded(&[&special[..], &others].concat());
+    assert!(loaded.http_token.is_some() && loaded.http_read_token.is_some());
+    let shown = |name| row(&loaded, name).0 == "(redacted)";
+    assert!(shown("RUNNER_KIT_HTTP_TOKEN") && shown("RUNNER_KIT_HTTP_READ_TOKEN"));
     assert!(!format!("{loaded:?}").contains("s3cret"));
 }
 

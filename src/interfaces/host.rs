@@ -1,108 +1,76 @@
-//! Where an operation is done: by the running service when there is one, else in this process.
+//! Where things are done and read: by the running service when there is one, else in this process.
 
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::process::Stdio;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
-use serde_json::Value;
-use tokio::sync::mpsc::UnboundedSender;
-use tokio_util::sync::CancellationToken;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
 
-use super::service::{self, Claim, Places};
-use crate::assemble;
-use crate::config::{Loaded, Sources, StartInput, load};
+use super::caller::{Caller, Done};
+use super::remote::Remote;
+use crate::audit::{Audit, Outcome, Record, Transport};
+use crate::config::{Loaded, Row, Sources};
 use crate::error::{Code, Error, Result};
-use crate::operations::{self, Answer, Arguments, Entry};
+use crate::model::Repo;
+use crate::operations::{self, Answer, Arguments, Call, Entry};
+use crate::resource::Resource;
 use crate::runner_kit::RunnerKit;
-use crate::views::{Mode, Status};
+use crate::views::{Status, WorkflowQueue};
 
-/// How long a service may take until it answers: its first checks wait for GitHub and the engine.
-const START_PATIENCE: Duration = Duration::from_secs(120);
-/// Between two looks whether it answers.
-const START_POLL: Duration = Duration::from_millis(20);
+/// How to operate it, for an assistant that wants to know more than the tools tell.
+const HELP: &str = include_str!("help.md");
+/// Records of the audit log that are read at once.
+const RECORDS: usize = 100;
+/// Changes that follow each other closely are one.
+const SPACING: Duration = Duration::from_millis(200);
+/// How often what no event tells of (what a runner prints) is looked at while it is watched, and
+/// how often a caller looks whether there is a service now.
+const POLL: Duration = Duration::from_secs(1);
 
-/// How often a service that is there is called: for two seconds.
-const CALLS: usize = 100;
-
-/// Who does what is asked.
-enum Found {
-    /// The service did.
-    Answer(Result<Answer<Value>>),
-    /// This process is to; what changes nothing needs no claim.
-    Claim(Option<Claim>),
+/// Does operations and reads resources, wherever that has to be done.
+pub struct Host {
+    place: Place,
+    state_dir: PathBuf,
+    audit: OnceCell<Audit>,
 }
-
-/// A call: what the caller wants to be told meanwhile, and whether it still waits.
-#[derive(Debug, Clone, Default)]
-pub struct Call {
-    /// Told what is being done.
-    pub progress: Option<UnboundedSender<String>>,
-    /// Cancelled when the caller no longer waits.
-    pub cancelled: CancellationToken,
-}
-
-impl Call {
-    /// Does `work`, and tells the caller meanwhile what happens in `kit`.
-    async fn watched<T>(&self, kit: &RunnerKit, work: impl Future<Output = T>) -> T {
-        let Some(progress) = &self.progress else { return work.await };
-        let mut state = kit.subscribe();
-        // The latest event is old news.
-        let mut told = state.borrow_and_update().events.back().map(|event| event.at);
-        let telling = async {
-            while state.changed().await.is_ok() {
-                let snapshot = state.borrow_and_update();
-                for event in snapshot.events.iter().filter(|event| Some(event.at) > told) {
-                    // Who no longer listens is answered all the same.
-                    let _ = progress.send(format!("{}: {}", event.subject, event.message));
-                }
-                told = snapshot.events.back().map(|event| event.at).or(told);
-            }
-            std::future::pending().await
-        };
-        tokio::select! {
-            done = work => done,
-            never = telling => never,
-        }
-    }
-}
-
-/// Does operations, wherever they have to be done.
-pub struct Host(Place);
 
 enum Place {
     /// This process is the service.
-    Service(RunnerKit),
+    Service { kit: RunnerKit, rows: Vec<Row> },
     /// This process is a caller.
     Caller(Box<Caller>),
 }
 
-struct Caller {
-    sources: Sources,
-    loaded: Loaded,
-    places: Places,
-    /// Made when something has to be done here; may fail, and be tried again.
-    kit: OnceCell<RunnerKit>,
-}
-
 impl Host {
-    /// The service itself.
-    pub fn service(kit: RunnerKit) -> Self {
-        Self(Place::Service(kit))
+    /// The service itself, whose configuration is `loaded`.
+    pub fn service(kit: RunnerKit, loaded: &Loaded) -> Self {
+        Self::at(Place::Service { kit, rows: loaded.rows.clone() }, &loaded.config.state_dir)
     }
 
     /// A caller that is configured by `sources`.
     pub fn caller(sources: Sources) -> Result<Self> {
-        let loaded = load(&sources, &StartInput::default())?;
-        let places = Places::of(&loaded.config, &sources.env);
-        Ok(Self(Place::Caller(Box::new(Caller { sources, loaded, places, kit: OnceCell::new() }))))
+        let caller = Caller::new(sources)?;
+        let state_dir = caller.loaded.config.state_dir.clone();
+        Ok(Self::at(Place::Caller(Box::new(caller)), &state_dir))
+    }
+
+    fn at(place: Place, state_dir: &Path) -> Self {
+        Self { place, state_dir: state_dir.to_owned(), audit: OnceCell::new() }
+    }
+
+    /// The log of calls; who only looks has no need that one can be kept.
+    fn audit(&self) -> Result<&Audit> {
+        self.audit.get_or_try_init(|| Audit::open(&self.state_dir))
     }
 
     /// The configuration of this process, where it is a caller.
     pub fn loaded(&self) -> Option<&Loaded> {
-        match &self.0 {
-            Place::Service(_) => None,
+        match &self.place {
+            Place::Service { .. } => None,
             Place::Caller(caller) => Some(&caller.loaded),
         }
     }
@@ -110,163 +78,215 @@ impl Host {
     /// The status, whoever holds the loop.
     pub async fn status(&self) -> Result<Status> {
         let entry = operations::find(operations::STATUS).ok_or_else(gone)?;
-        let answer = self.call(entry, Arguments::new(), &Call::default()).await?;
+        let call = Call::by("health", Transport::Http);
+        let answer = self.call(entry, Arguments::new(), &call).await?;
         serde_json::from_value(answer.data).map_err(|_| gone())
     }
 
-    /// Does the operation `entry`.
+    /// Does the operation `entry`; whoever does it keeps a record of what it changes.
     pub async fn call(
         &self,
         entry: &'static Entry,
         arguments: Arguments,
         call: &Call,
     ) -> Result<Answer<Value>> {
-        match &self.0 {
-            Place::Service(kit) => call.watched(kit, entry.call(kit, arguments)).await,
+        let given = if entry.hints.read_only { None } else { Some(arguments.clone()) };
+        if given.is_some() {
+            // Nothing is changed where no record of it could be kept.
+            self.audit()?;
+        }
+        let Done { answer, elsewhere } = match &self.place {
+            Place::Service { kit, .. } => {
+                let work = entry.call(kit, arguments, call);
+                Done { answer: call.unless_cancelled(work).await, elsewhere: false }
+            }
             Place::Caller(caller) => caller.call(entry, arguments, call).await,
-        }
-    }
-}
-
-impl Caller {
-    fn kit(&self) -> Result<&RunnerKit> {
-        let env = &self.sources.env;
-        self.kit.get_or_try_init(|| assemble::kit(self.loaded.config.clone(), env, Mode::InProcess))
-    }
-
-    async fn call(
-        &self,
-        entry: &'static Entry,
-        arguments: Arguments,
-        call: &Call,
-    ) -> Result<Answer<Value>> {
-        let claim = match self.find_or_claim(entry, &arguments).await? {
-            Found::Answer(answer) => return answer,
-            Found::Claim(claim) => claim,
         };
-        if entry.tool == operations::START {
-            drop(claim);
-            return self.start(arguments, call).await;
+        if let (Some(given), false) = (given, elsewhere) {
+            self.record(entry, given, call, answer.as_ref().map(|answer| answer.message.as_str()));
         }
-        // Launches are counted by the process that makes them: whoever holds the claim.
-        let kit = self.kit()?;
-        let answer = call.watched(kit, entry.call(kit, arguments)).await;
-        drop(claim);
         answer
     }
 
-    /// The answer of the running service, or the claim to do it here.
-    async fn find_or_claim(&self, entry: &Entry, arguments: &Arguments) -> Result<Found> {
-        // A service that has just begun to end may be found twice; one that can't be talked to
-        // must not be tried for ever.
-        for _ in 0..CALLS {
-            if let Some(answer) = self.places.call(entry.tool, arguments.clone()).await {
-                return Ok(Found::Answer(answer));
-            }
-            if entry.hints.read_only {
-                return Ok(Found::Claim(None));
-            }
-            if let Some(claim) = self.places.claim_or_find().await? {
-                return Ok(Found::Claim(Some(claim)));
-            }
-            tokio::time::sleep(START_POLL).await;
-        }
-        Err(gone())
-    }
-
-    async fn start(&self, arguments: Arguments, call: &Call) -> Result<Answer<Value>> {
-        let input: StartInput = operations::parse(arguments.clone())?;
-        let loaded = load(&self.sources, &input)?;
-        if loaded.background.unwrap_or(true) {
-            self.spawn(&loaded, input).await?;
-            let entry = operations::find(operations::START).ok_or_else(gone)?;
-            let answer =
-                self.places.call(entry.tool, Arguments::new()).await.ok_or_else(gone)??;
-            let mut answer = changed(answer);
-            answer.message = answer.message.replace("ran already", "started");
-            return Ok(answer);
-        }
-        self.stay(loaded, call).await
-    }
-
-    /// Holds the loop in this process until it is stopped or the call is cancelled.
-    async fn stay(&self, loaded: Loaded, call: &Call) -> Result<Answer<Value>> {
-        let places = Places::of(&loaded.config, &self.sources.env);
-        let claim = places.claim()?;
-        let kit = assemble::kit(loaded.config, &self.sources.env, Mode::InProcess)?;
-        let shutdown = call.cancelled.cancelled();
-        call.watched(&kit, service::run(kit.clone(), claim, false, || (), shutdown)).await?;
-        let status = operations::find(operations::STATUS).ok_or_else(gone)?;
-        status.call(&kit, Arguments::new()).await.map(changed)
-    }
-
-    /// Starts a detached service and waits until it answers, or says why it does not.
-    async fn spawn(&self, loaded: &Loaded, input: StartInput) -> Result<()> {
-        let places = Places::of(&loaded.config, &self.sources.env);
-        let failed = |error: std::io::Error| {
-            Error::internal(
-                format!("The service could not be started: {error}."),
-                "Run `ipfs-accelerate runner start` in the foreground to see why.",
-            )
-        };
-        // Held for a moment only, to make the directory and to find out early.
-        drop(places.claim()?);
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&places.log)
-            .map_err(failed)?;
-        let before = log.metadata().map_err(failed)?.len();
-        let mut command = tokio::process::Command::new(std::env::current_exe().map_err(failed)?);
-        if let Some(file) = &self.sources.file {
-            command.arg("--config").arg(file);
-        }
-        command.args(["runner", "start", "--detached"]);
-        command.args(self.sources.start.merged(&input).to_flags());
-        command.args(self.sources.operator.to_flags());
-        let errors = log.try_clone().map_err(failed)?;
-        command.stdin(Stdio::null()).stdout(log).stderr(errors);
-        let mut child = command.spawn().map_err(failed)?;
-        let answered = async {
-            loop {
-                if places.connect().await.is_some() {
-                    return Ok(());
-                }
-                if let Some(status) = child.try_wait().map_err(failed)? {
-                    return Err(last_words(&places.log, before).unwrap_or_else(|| {
-                        failed(std::io::Error::other(format!("it ended with {status}")))
-                    }));
-                }
-                tokio::time::sleep(START_POLL).await;
+    /// Keeps a record of a call that changed something, or was not allowed to.
+    pub fn record(
+        &self,
+        entry: &Entry,
+        arguments: Arguments,
+        call: &Call,
+        answer: Result<&str, &Error>,
+    ) {
+        let outcome = match answer {
+            Ok(message) => Outcome { ok: true, code: None, message: message.to_owned() },
+            Err(error) => {
+                Outcome { ok: false, code: Some(error.code), message: error.message.clone() }
             }
         };
-        match tokio::time::timeout(START_PATIENCE, answered).await {
-            Ok(answered) => answered,
-            Err(_) => Err(Error::internal(
-                "The service does not answer yet.",
-                format!("Look at its log, {}.", places.log.display()),
-            )),
+        let record = Record {
+            at: chrono::Utc::now(),
+            caller: call.caller.clone(),
+            tool: entry.tool.to_owned(),
+            arguments,
+            outcome,
+        };
+        // What was done can't be taken back because its record could not be written.
+        if let Err(error) = self.audit().and_then(|audit| audit.record(record)) {
+            tracing::error!(%error, "the audit log was not written");
+        }
+    }
+
+    /// What is in `resource`: text of its type.
+    pub async fn read(&self, resource: &Resource) -> Result<String> {
+        match (resource, &self.place) {
+            (Resource::Help, _) => Ok(HELP.to_owned()),
+            (Resource::Audit, _) => to_text(&self.audit()?.latest(RECORDS, None)?.items),
+            (_, Place::Service { kit, rows }) => read(kit, rows, resource).await,
+            (_, Place::Caller(caller)) => match Remote::read(&caller.places, resource).await {
+                Some(text) => text,
+                None => read(caller.kit()?, &caller.loaded.rows, resource).await,
+            },
+        }
+    }
+
+    /// The repositories that are known without asking GitHub.
+    pub async fn repos(&self) -> Vec<String> {
+        let kit = match &self.place {
+            Place::Service { kit, .. } => Some(kit),
+            Place::Caller(caller) => {
+                let arguments = operations::to_arguments(&json!({ "all": true, "limit": 1_000 }));
+                let call = Call::by("completion", Transport::Socket);
+                let tool = operations::QUEUES;
+                let asked = arguments.unwrap_or_default();
+                if let Some(Ok(answer)) = Remote::call(&caller.places, tool, asked, &call).await {
+                    return members(&answer.data, "repo");
+                }
+                caller.made()
+            }
+        };
+        let known = kit.map(RunnerKit::known_repos).unwrap_or_default();
+        known.iter().map(ToString::to_string).collect()
+    }
+
+    /// The repositories where jobs wait, those that wait first: three at most.
+    pub async fn waiting(&self) -> Result<Vec<Repo>> {
+        let entry = operations::find(operations::QUEUES).ok_or_else(gone)?;
+        let call = Call::by("prompt", Transport::Socket);
+        let answer = self.call(entry, Arguments::new(), &call).await?;
+        let queues: Vec<WorkflowQueue> = serde_json::from_value(answer.data).map_err(|_| gone())?;
+        let waits = |queue: &WorkflowQueue| queue.queued_jobs > 0 || !queue.unmatched.is_empty();
+        Ok(queues.into_iter().filter(waits).take(3).map(|queue| queue.repo).collect())
+    }
+
+    /// The containers there are, by name and by id.
+    pub async fn containers(&self) -> Vec<String> {
+        let Some(entry) = operations::find(operations::CONTAINERS) else { return Vec::new() };
+        let call = Call::by("completion", Transport::Socket);
+        let Ok(answer) = self.call(entry, Arguments::new(), &call).await else {
+            return Vec::new();
+        };
+        let names = members(&answer.data, "runner_name");
+        names.into_iter().chain(members(&answer.data, "container_id")).collect()
+    }
+
+    /// Tells `changed` what of `wanted` may have changed, for as long as it is awaited.
+    pub async fn watch(
+        &self,
+        mut wanted: watch::Receiver<BTreeSet<Resource>>,
+        changed: mpsc::UnboundedSender<Resource>,
+    ) {
+        match &self.place {
+            Place::Service { kit, .. } => self.watch_here(kit, wanted, &changed).await,
+            Place::Caller(caller) => loop {
+                if Remote::watch(&caller.places, &mut wanted, &changed).await {
+                    // The service has ended, and with it what it told.
+                    for resource in wanted.borrow_and_update().iter() {
+                        let _ = changed.send(resource.clone());
+                    }
+                }
+                // Until there is a service again, things change in this process, if anywhere.
+                let made = caller.made();
+                let served = async {
+                    while caller.places.connect().await.is_none()
+                        && caller.made().is_some() == made.is_some()
+                    {
+                        tokio::time::sleep(POLL).await;
+                    }
+                };
+                match made {
+                    None => served.await,
+                    Some(kit) => tokio::select! {
+                        () = self.watch_here(kit, wanted.clone(), &changed) => return,
+                        () = served => {}
+                    },
+                }
+            },
+        }
+    }
+
+    async fn watch_here(
+        &self,
+        kit: &RunnerKit,
+        mut wanted: watch::Receiver<BTreeSet<Resource>>,
+        changed: &mpsc::UnboundedSender<Resource>,
+    ) {
+        let mut state = kit.subscribe();
+        let mut seen: BTreeMap<Resource, u64> = BTreeMap::new();
+        loop {
+            let running = state.borrow_and_update().running;
+            let now = wanted.borrow_and_update().clone();
+            seen.retain(|resource, _| now.contains(resource));
+            for resource in &now {
+                // While nobody looks, a queue would be asked for at GitHub.
+                if matches!(resource, Resource::Queue(_)) && !running {
+                    continue;
+                }
+                let mut hasher = DefaultHasher::new();
+                match self.read(resource).await {
+                    Ok(text) => text.hash(&mut hasher),
+                    Err(error) => error.code.hash(&mut hasher),
+                }
+                let hash = hasher.finish();
+                if seen.insert(resource.clone(), hash).is_some_and(|before| before != hash)
+                    && changed.send(resource.clone()).is_err()
+                {
+                    return;
+                }
+            }
+            let silent = now.iter().any(|resource| {
+                matches!(resource, Resource::Log { .. } | Resource::Container(_) | Resource::Audit)
+            });
+            tokio::time::sleep(SPACING).await;
+            tokio::select! {
+                ended = state.changed() => if ended.is_err() { return },
+                ended = wanted.changed() => if ended.is_err() { return },
+                () = tokio::time::sleep(POLL), if silent => {}
+            }
         }
     }
 }
 
-/// The error that a service wrote to its log before it ended.
-fn last_words(log: &Path, before: u64) -> Option<Error> {
-    let text = std::fs::read(log).ok()?;
-    let new = text.get(usize::try_from(before).ok()?..)?;
-    let text = String::from_utf8_lossy(new);
-    let start = text.rfind("{\n  \"error\"").or_else(|| text.rfind("{\n  \"success\""))?;
-    let envelope: Value = serde_json::from_str(text.get(start..)?.trim()).ok()?;
-    serde_json::from_value(envelope.get("error")?.clone()).ok()
+async fn read(kit: &RunnerKit, rows: &[Row], resource: &Resource) -> Result<String> {
+    match resource {
+        Resource::Status => to_text(&kit.get_status().await?),
+        Resource::Config => to_text(&rows),
+        Resource::Events => to_text(&kit.events()),
+        Resource::Queue(repo) => to_text(&kit.queue(repo).await?),
+        Resource::Container(container) => to_text(&kit.container(container).await?),
+        Resource::Log { container, lines } => kit.container_log(container, *lines).await,
+        Resource::Help | Resource::Audit => Err(gone()),
+    }
 }
 
-/// The status that `answer` tells, as the answer to a start that made it so.
-fn changed(mut answer: Answer<Value>) -> Answer<Value> {
-    if let Value::Object(data) = &mut answer.data {
-        data.insert("changed".into(), true.into());
-    }
-    answer
+fn to_text(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| {
+        Error::internal(format!("It could not be written as JSON: {error}."), "Please report it.")
+    })
+}
+
+/// The texts that the entries of `list` have under `name`.
+fn members(list: &Value, name: &str) -> Vec<String> {
+    let entries = list.as_array().into_iter().flatten();
+    entries.filter_map(|entry| entry.get(name)?.as_str()).map(str::to_owned).collect()
 }
 
 fn gone() -> Error {

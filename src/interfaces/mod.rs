@@ -1,10 +1,12 @@
 //! The ways in: command line, MCP over stdio and socket, HTTP. No decisions, only translation.
 
+mod caller;
 pub mod cli;
 pub mod demo;
 pub mod generate;
 pub mod host;
 pub mod http;
 pub mod mcp;
+mod remote;
 pub mod service;
 pub mod text;

@@ -9,9 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::ServiceExt;
-use rmcp::model::{CallToolRequestParams, CallToolResult};
-use rmcp::service::ServiceError;
-use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -19,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::host::Host;
 use super::mcp::McpServer;
+use crate::audit::Transport;
 use crate::config::{Environment, RunnerConfig};
 use crate::error::{Code, Error, Result};
-use crate::operations::{Answer, Arguments};
 use crate::runner_kit::RunnerKit;
 
 /// How long connections may take to get and read the last answers when the service ends: longer
@@ -101,32 +98,6 @@ impl Places {
         let socket = told.map_or_else(|| self.socket.clone(), PathBuf::from);
         UnixStream::connect(socket).await.ok()
     }
-
-    /// Has the service do `tool`; `None` when there is no service, or one that is ending and so
-    /// does not begin a conversation.
-    pub(super) async fn call(
-        &self,
-        tool: &'static str,
-        arguments: Arguments,
-    ) -> Option<Result<Answer<Value>>> {
-        let client = ().serve(self.connect().await?).await.ok()?;
-        let request = CallToolRequestParams::new(tool).with_arguments(arguments);
-        let result = client.call_tool(request).await;
-        // Saying good-bye is a courtesy.
-        let _ = client.cancel().await;
-        Some(understood(result))
-    }
-}
-
-fn understood(result: Result<CallToolResult, ServiceError>) -> Result<Answer<Value>> {
-    let broken = |error: &dyn std::fmt::Display| {
-        Error::internal(
-            format!("The running service did not answer: {error}."),
-            "Look at its log; stop it and start it again.",
-        )
-    };
-    let content = result.map_err(|error| broken(&error))?.structured_content;
-    Answer::from_envelope(content.ok_or_else(|| broken(&"it answered without content"))?)
 }
 
 /// Proof that this process is the service of its instance; ends with the process, however it ends.
@@ -167,11 +138,12 @@ impl Drop for Claim {
     }
 }
 
-/// Runs the loop of `kit` and answers callers until `shutdown` resolves or somebody stops it.
+/// Runs the loop of `kit` and has `host` answer callers until `shutdown` resolves or somebody stops it.
 /// With `keep_trying` it starts also when GitHub or the engine don't answer. `ready` is told when
 /// it can be reached.
 pub async fn run(
     kit: RunnerKit,
+    host: Arc<Host>,
     mut claim: Claim,
     keep_trying: bool,
     ready: impl FnOnce(),
@@ -188,7 +160,7 @@ pub async fn run(
     };
     let listener = claim.listen()?;
     let closing = CancellationToken::new();
-    let answering = tokio::spawn(answer(listener, kit.clone(), closing.clone()));
+    let answering = tokio::spawn(answer(listener, host, closing.clone()));
     ready();
     tokio::select! {
         () = &mut shutdown => {}
@@ -201,14 +173,13 @@ pub async fn run(
     stopped.map(drop)
 }
 
-async fn answer(listener: UnixListener, kit: RunnerKit, closing: CancellationToken) {
-    let host = Arc::new(Host::service(kit));
+async fn answer(listener: UnixListener, host: Arc<Host>, closing: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let server = McpServer::new(host.clone(), false);
+                    let server = McpServer::new(host.clone(), false).over(Transport::Socket);
                     connections.spawn(async move {
                         if let Ok(running) = server.serve(stream).await {
                             let _ = running.waiting().await;

@@ -205,8 +205,7 @@ mod tests {
             "unmatched": [{ "labels": ["gpu"], "jobs": 2, "reason": "no runner here has the labels gpu" }],
         }]);
         let page = PageInfo { count: 1, truncated: true, next_cursor: Some("0:o/web".into()) };
-        let answer =
-            Answer { data, message: "1 repository; 3 jobs wait.".into(), page: Some(page) };
+        let answer = Answer { page: Some(page), ..Answer::new(data, "1 repository; 3 jobs wait.") };
         let text = render("runner_list_workflows", &answer, now(), Some(200));
         let expected = [
             "repository running failed pending jobs waiting since not servable",

@@ -37,7 +37,8 @@ pub fn parse<T: DeserializeOwned + JsonSchema>(mut arguments: Arguments) -> Resu
     }
     serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
         let path = error.path().to_string();
-        let reason = error.into_inner().to_string();
+        // It repeats the value, which may be long and hold anything.
+        let reason = crate::model::clean_text(&error.into_inner().to_string(), 200);
         match path.as_str() {
             "." => Error::new(
                 crate::error::Code::InvalidArgument,

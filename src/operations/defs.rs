@@ -4,10 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::message;
-use super::{Answer, Hints, Operation};
+use super::{Answer, Call, Hints, Operation};
 use crate::config::{self, StartInput};
 use crate::error::{Code, Error, Result};
 use crate::model::Repo;
+use crate::resource::Resource;
 use crate::runner_kit::{ContainerFilter, QueueFilter, RunnerKit};
 use crate::views::{
     self, Paging, ProvisionedRunner, RunnerContainer, Started, Stopped, StoppedContainer,
@@ -31,12 +32,12 @@ pub struct ListWorkflowsInput {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub all: Option<bool>,
 
-    /// At most this many entries, 1 to 1000 (default 100).
+    /// Most entries, 1 to 1000 (default 100).
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
     #[schemars(range(min = 1, max = 1_000))]
     pub limit: Option<i64>,
 
-    /// The next_cursor of the page before.
+    /// next_cursor of the page before.
     #[arg(long, value_name = "CURSOR")]
     pub cursor: Option<String>,
 }
@@ -56,12 +57,12 @@ pub struct ListContainersInput {
     #[arg(long, value_name = "OWNER/NAME", value_parser = repo)]
     pub repo: Option<Repo>,
 
-    /// At most this many entries, 1 to 1000 (default 100).
+    /// Most entries, 1 to 1000 (default 100).
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
     #[schemars(range(min = 1, max = 1_000))]
     pub limit: Option<i64>,
 
-    /// The next_cursor of the page before.
+    /// next_cursor of the page before.
     #[arg(long, value_name = "CURSOR")]
     pub cursor: Option<String>,
 }
@@ -79,17 +80,20 @@ pub struct StopContainerInput {
     pub force: Option<bool>,
 }
 
+/// Groups of jobs that nobody can serve, in a list of queues; the queue itself tells all.
+const MOST_UNMATCHED: usize = 5;
+
 /// The command line says what is wrong with a value in a line of its own.
 fn repo(text: &str) -> Result<Repo, String> {
     text.parse().map_err(|error: Error| format!("{}. {}", error.message, error.remedy))
 }
 
-fn paging(limit: Option<i64>, cursor: Option<String>) -> Result<Paging> {
+fn paging(limit: Option<i64>, cursor: Option<String>, call: &Call) -> Result<Paging> {
     let limit = limit.map(|limit| match usize::try_from(limit) {
         Ok(limit @ 1..=1_000) => Ok(limit),
         _ => Err(Error::invalid("limit", format!("{limit} is out of range"), "Give 1 to 1000.")),
     });
-    Ok(Paging { limit: limit.transpose()?, cursor })
+    Ok(Paging { limit: limit.transpose()?, cursor, bytes: call.room })
 }
 
 pub(super) struct Start;
@@ -99,16 +103,15 @@ impl Operation for Start {
     const COMMAND: &'static str = "start";
     const TITLE: &'static str = "Start the autoscaler";
     const ABOUT: &'static str = "Starts watching GitHub for queued self-hosted jobs and launching \
-        one-job runner containers for them. Use it once; runner_provision_for_workflow launches \
-        runners without it. With background (the default) a service goes on after this call. \
-        Uses GitHub's API budget, CPU and memory of the Docker host. Starting what runs already \
-        changes nothing.";
+        one-job runner containers for them, by a service that goes on after this call. Needed \
+        once; for single runners without it use runner_provision_for_workflow. Uses API \
+        budget and the host's CPU and memory. Starting what runs changes nothing.";
     const HINTS: Hints =
         Hints { read_only: false, destructive: false, idempotent: true, open_world: true };
     type Input = StartInput;
     type Output = Started;
 
-    async fn run(kit: &RunnerKit, input: StartInput) -> Result<Answer<Started>> {
+    async fn run(kit: &RunnerKit, input: StartInput, _: &Call) -> Result<Answer<Started>> {
         let differences = config::difference(&input, kit.config());
         let running = kit.subscribe().borrow().running;
         if running && !differences.is_empty() {
@@ -134,14 +137,14 @@ impl Operation for Stop {
     const COMMAND: &'static str = "stop";
     const TITLE: &'static str = "Stop the autoscaler";
     const ABOUT: &'static str = "Stops watching for queued jobs: no more runners are launched. \
-        Runners that exist go on until their job is done; to end one of them use \
+        Runners go on until their job is done; to end one use \
         runner_stop_container. Stopping what is stopped changes nothing.";
     const HINTS: Hints =
         Hints { read_only: false, destructive: false, idempotent: true, open_world: false };
     type Input = NoInput;
     type Output = Stopped;
 
-    async fn run(kit: &RunnerKit, _: NoInput) -> Result<Answer<Stopped>> {
+    async fn run(kit: &RunnerKit, _: NoInput, _: &Call) -> Result<Answer<Stopped>> {
         let stopped = kit.stop_autoscaler().await?;
         let message = message::stopped(&stopped);
         Ok(Answer::new(stopped, message))
@@ -153,21 +156,23 @@ pub(super) struct Status;
 impl Operation for Status {
     const TOOL: &'static str = "runner_get_status";
     const COMMAND: &'static str = "status";
-    const TITLE: &'static str = "Show the autoscaler's status";
+    const TITLE: &'static str = "Show the status";
     const ABOUT: &'static str = "Tells whether the autoscaler runs, how many runners are active, \
-        how many jobs wait, the capacity, the last error and GitHub's API budget. Use it first. \
-        For single queues use runner_list_workflows, for single runners runner_list_containers. \
-        Costs nothing.";
+        how many jobs wait and why, capacity, last error and API budget. Use it \
+        first; for queues runner_list_workflows, for runners runner_list_containers. Costs \
+        nothing.";
     const HINTS: Hints =
         Hints { read_only: true, destructive: false, idempotent: true, open_world: false };
     type Input = NoInput;
     type Output = views::Status;
 
-    async fn run(kit: &RunnerKit, _: NoInput) -> Result<Answer<views::Status>> {
+    async fn run(kit: &RunnerKit, _: NoInput, _: &Call) -> Result<Answer<views::Status>> {
         let status = kit.get_status().await?;
-        let oldest = kit.waiting_since();
-        let message = message::status(&status, oldest, kit.now());
-        Ok(Answer::new(status, message))
+        let wait = kit.longest_wait();
+        let message = message::status(&status, kit.busy_runners(), wait.as_ref(), kit.now());
+        let trouble = status.last_error.is_some() || !status.warnings.is_empty();
+        let events = trouble.then_some(Resource::Events);
+        Ok(Answer::new(status, message).see(events.into_iter().chain([Resource::Help])))
     }
 }
 
@@ -178,21 +183,31 @@ impl Operation for ListWorkflows {
     const COMMAND: &'static str = "list-workflows";
     const TITLE: &'static str = "List workflow queues";
     const ABOUT: &'static str = "Lists repositories with running, failed or pending workflow runs, \
-        those that wait first, with the queued jobs, how long they wait and which no runner here \
-        can serve. Use runner_list_containers for the runners themselves. Costs nothing while the \
-        autoscaler runs, otherwise some of GitHub's API budget.";
+        those that wait first: queued jobs, since when, and those that no runner here can serve. \
+        For the runners use runner_list_containers. Costs nothing while the autoscaler runs, \
+        otherwise some API budget.";
     const HINTS: Hints =
         Hints { read_only: true, destructive: false, idempotent: true, open_world: true };
     type Input = ListWorkflowsInput;
     type Output = Vec<WorkflowQueue>;
 
-    async fn run(kit: &RunnerKit, input: ListWorkflowsInput) -> Result<Answer<Vec<WorkflowQueue>>> {
+    async fn run(
+        kit: &RunnerKit,
+        input: ListWorkflowsInput,
+        call: &Call,
+    ) -> Result<Answer<Vec<WorkflowQueue>>> {
         let ListWorkflowsInput { repo, all, limit, cursor } = input;
-        let paging = paging(limit, cursor)?;
+        let paging = paging(limit, cursor, call)?;
         let filter = QueueFilter { repo, all: all.unwrap_or_default(), paging };
-        let page = kit.get_workflow_queues(&filter).await?;
-        let message = message::queues(&page.items);
-        Ok(Answer::list(page, message))
+        let mut page = kit.get_workflow_queues(&filter).await?;
+        let message = message::queues(&page);
+        let waiting = |queue: &&WorkflowQueue| queue.queued_jobs > 0 || !queue.unmatched.is_empty();
+        let see: Vec<_> =
+            page.items.iter().filter(waiting).map(|queue| queue.repo.clone()).collect();
+        for queue in &mut page.items {
+            queue.unmatched.truncate(MOST_UNMATCHED);
+        }
+        Ok(Answer::list(page, message).see(see.into_iter().map(Resource::Queue)))
     }
 }
 
@@ -203,19 +218,35 @@ impl Operation for Provision {
     const COMMAND: &'static str = "provision";
     const TITLE: &'static str = "Provision runners now";
     const ABOUT: &'static str = "Launches runner containers at once: one for repo whether or not a \
-        job waits, or without repo one for every queued job. Never beyond max_runners. While the \
-        autoscaler runs it does this by itself. A runner without a job ends after idle_timeout. \
-        Uses CPU and memory of the Docker host.";
+        job waits, without repo one for every queued job; never beyond max_runners. The running \
+        autoscaler does this by itself. Without a job a runner ends after idle_timeout. Uses the \
+        host's CPU and memory.";
     const HINTS: Hints =
         Hints { read_only: false, destructive: false, idempotent: false, open_world: true };
     type Input = ProvisionInput;
     type Output = Vec<ProvisionedRunner>;
 
-    async fn run(kit: &RunnerKit, input: ProvisionInput) -> Result<Answer<Vec<ProvisionedRunner>>> {
-        let launched = kit.provision(input.repo.as_ref()).await?;
-        let message = message::provisioned(&launched);
+    async fn run(
+        kit: &RunnerKit,
+        input: ProvisionInput,
+        call: &Call,
+    ) -> Result<Answer<Vec<ProvisionedRunner>>> {
+        let repo = input.repo.as_ref();
+        let mut launched = match &call.progress {
+            Some(steps) => kit.provision_watched(repo, steps).await?,
+            None => kit.provision(repo).await?,
+        };
+        let told = call.room.map_or(launched.len(), |room| views::fitting(&launched, room));
+        let message = message::provisioned(&launched, told);
+        let truncated = launched.len() > told;
+        launched.truncate(told);
+        let see: Vec<_> = launched.iter().map(|runner| runner.container_id.clone()).collect();
         let page = views::Page { items: launched, next_cursor: None };
-        Ok(Answer::list(page, message))
+        let mut answer = Answer::list(page, message).see(see.into_iter().map(Resource::log));
+        if let Some(page) = &mut answer.page {
+            page.truncated = truncated;
+        }
+        Ok(answer)
     }
 }
 
@@ -226,9 +257,8 @@ impl Operation for ListContainers {
     const COMMAND: &'static str = "list-containers";
     const TITLE: &'static str = "List runner containers";
     const ABOUT: &'static str = "Lists the runner containers of this autoscaler, newest first: \
-        repository, name, labels, phase (starting, idle, busy, exited) and job. Other containers \
-        never show. Use it to find the id for runner_stop_container; for waiting jobs use \
-        runner_list_workflows. Costs next to nothing.";
+        repository, name, labels, phase and job. Use it to find the id for \
+        runner_stop_container; for waiting jobs use runner_list_workflows. Costs nothing.";
     const HINTS: Hints =
         Hints { read_only: true, destructive: false, idempotent: true, open_world: false };
     type Input = ListContainersInput;
@@ -237,12 +267,14 @@ impl Operation for ListContainers {
     async fn run(
         kit: &RunnerKit,
         input: ListContainersInput,
+        call: &Call,
     ) -> Result<Answer<Vec<RunnerContainer>>> {
         let ListContainersInput { repo, limit, cursor } = input;
-        let filter = ContainerFilter { repo, paging: paging(limit, cursor)? };
+        let filter = ContainerFilter { repo, paging: paging(limit, cursor, call)? };
         let page = kit.list_runner_containers(&filter).await?;
-        let message = message::containers(&page.items);
-        Ok(Answer::list(page, message))
+        let message = message::containers(&page);
+        let ids: Vec<_> = page.items.iter().map(|shown| shown.container_id.clone()).collect();
+        Ok(Answer::list(page, message).see(ids.into_iter().map(Resource::log)))
     }
 }
 
@@ -252,19 +284,24 @@ impl Operation for StopContainer {
     const TOOL: &'static str = "runner_stop_container";
     const COMMAND: &'static str = "stop-container";
     const TITLE: &'static str = "Stop a runner container";
-    const ABOUT: &'static str = "Stops one runner container and removes it, its work directory \
-        and its registration on GitHub. An idle one stops at once; one with a job only with \
-        force, and its job fails. To stop launching instead, use runner_stop_autoscaler. Stopping \
-        one that has ended changes nothing.";
+    const ABOUT: &'static str = "Stops and removes one runner container, its work directory \
+        and registration. An idle one stops at once; one with a job after the user agreed, \
+        or with force, and the job fails. To launch no more use runner_stop_autoscaler. Stopping \
+        what has ended changes nothing.";
     const HINTS: Hints =
         Hints { read_only: false, destructive: true, idempotent: true, open_world: true };
     type Input = StopContainerInput;
     type Output = StoppedContainer;
 
-    async fn run(kit: &RunnerKit, input: StopContainerInput) -> Result<Answer<StoppedContainer>> {
+    async fn run(
+        kit: &RunnerKit,
+        input: StopContainerInput,
+        _: &Call,
+    ) -> Result<Answer<StoppedContainer>> {
         let force = input.force.unwrap_or_default();
         let stopped = kit.stop_runner_container(&input.container, force).await?;
         let message = message::container_stopped(&stopped);
-        Ok(Answer::new(stopped, message))
+        let log = Resource::log(&stopped.container_id);
+        Ok(Answer::new(stopped, message).see([log]))
     }
 }

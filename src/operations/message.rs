@@ -5,7 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::Phase;
 use crate::views::{
-    ProvisionedRunner, RunnerContainer, Started, Status, Stopped, StoppedContainer, WorkflowQueue,
+    LongestWait, Page, ProvisionedRunner, RunnerContainer, Started, Status, Stopped,
+    StoppedContainer, WorkflowQueue,
 };
 
 pub(super) fn started(started: &Started) -> String {
@@ -28,46 +29,79 @@ pub(super) fn stopped(stopped: &Stopped) -> String {
     }
 }
 
-pub(super) fn status(status: &Status, oldest: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
-    let runners = format!("{} of {} runners active", status.active_runners, status.capacity.max);
+pub(super) fn status(
+    status: &Status,
+    busy: usize,
+    wait: Option<&LongestWait>,
+    now: DateTime<Utc>,
+) -> String {
+    let Status { active_runners, capacity, queued_jobs, .. } = status;
+    let runners = format!("{active_runners} of {} runners active", capacity.max);
     if !status.running {
-        return format!("The autoscaler is not running; {runners}.");
+        return format!(
+            "The autoscaler is not running; {runners}. runner_start_autoscaler starts it."
+        );
     }
-    let waiting = match (status.queued_jobs, oldest) {
+    let waiting = match (*queued_jobs, wait) {
         (0, _) => "no job waits".to_owned(),
-        (jobs, Some(since)) => format!("{}, the oldest for {}", wait(jobs), span(now - since)),
-        (jobs, None) => wait(jobs),
+        (jobs, Some(LongestWait { since, reason })) => {
+            let reason = reason.trim_end_matches('.');
+            let waits = if jobs == 1 { "for" } else { "the oldest for" };
+            format!("{}, {waits} {}: {reason}", waiting_jobs(jobs), span(now - *since))
+        }
+        (jobs, None) => waiting_jobs(jobs),
     };
-    let full = status.queued_jobs > 0 && status.capacity.free == 0;
-    let why = if full { " because max_runners is reached" } else { "" };
     let trouble =
-        status.last_error.as_ref().map(|error| format!(" Last error: {}", error.code.as_str()));
-    format!("{runners}; {waiting}{why}.{}", trouble.map(|text| text + ".").unwrap_or_default())
+        status.last_error.as_ref().map(|error| format!(" Last error: {}.", error.code.as_str()));
+    format!("{runners}, {busy} busy; {waiting}.{}", trouble.unwrap_or_default())
 }
 
-pub(super) fn queues(queues: &[WorkflowQueue]) -> String {
+pub(super) fn queues(page: &Page<WorkflowQueue>) -> String {
+    let queues = &page.items;
     let jobs: usize = queues.iter().map(|queue| queue.queued_jobs).sum();
     let stuck: usize = queues.iter().flat_map(|queue| &queue.unmatched).map(|u| u.jobs).sum();
     let shown = many(queues.len(), "repository", "repositories");
     let stuck = match stuck {
         0 => String::new(),
-        jobs => format!(", and {} for labels that no runner here has", wait(jobs)),
+        jobs => format!(", and {} for labels that no runner here has", waiting_jobs(jobs)),
     };
-    format!("{shown}; {} for a runner{stuck}.", wait(jobs))
+    format!("{shown}; {} for a runner{stuck}.{}", waiting_jobs(jobs), more(page))
 }
 
-pub(super) fn provisioned(launched: &[ProvisionedRunner]) -> String {
-    match launched.len() {
-        0 => "No job waits for a runner, so none was launched.".to_owned(),
-        count => format!("{} launched.", many(count, "runner", "runners")),
+pub(super) fn provisioned(launched: &[ProvisionedRunner], told: usize) -> String {
+    let all = launched.len();
+    if all == 0 {
+        return "No job waits for a runner, so none was launched.".to_owned();
     }
+    let online = |runner: &&ProvisionedRunner| matches!(runner.status, Phase::Idle | Phase::Busy);
+    let online = match launched.iter().filter(online).count() {
+        0 => String::new(),
+        count if count == all => " and online".to_owned(),
+        count => format!(", {count} of them online"),
+    };
+    let rest = if told < all {
+        format!(" The first {told} are shown; runner_list_containers has them all.")
+    } else {
+        String::new()
+    };
+    format!("{} launched{online}.{rest}", many(all, "runner", "runners"))
 }
 
-pub(super) fn containers(containers: &[RunnerContainer]) -> String {
+pub(super) fn containers(page: &Page<RunnerContainer>) -> String {
+    let containers = &page.items;
     let count = |phase| containers.iter().filter(|container| container.phase == phase).count();
     let phases = [Phase::Busy, Phase::Idle, Phase::Starting, Phase::Exited];
     let counts = phases.map(|phase| format!("{} {}", count(phase), phase.as_str()));
-    format!("{}: {}.", many(containers.len(), "container", "containers"), counts.join(", "))
+    let shown = many(containers.len(), "container", "containers");
+    format!("{shown}: {}.{}", counts.join(", "), more(page))
+}
+
+/// How to see the rest of a list.
+fn more<T>(page: &Page<T>) -> &'static str {
+    match page.next_cursor {
+        Some(_) => " There are more: give next_cursor as cursor.",
+        None => "",
+    }
 }
 
 pub(super) fn container_stopped(stopped: &StoppedContainer) -> String {
@@ -87,7 +121,7 @@ fn goes(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what} goes") } else { format!("{count} {what}s go") }
 }
 
-fn wait(jobs: usize) -> String {
+fn waiting_jobs(jobs: usize) -> String {
     if jobs == 1 { "1 job waits".to_owned() } else { format!("{jobs} jobs wait") }
 }
 
@@ -130,15 +164,19 @@ mod tests {
     #[test]
     fn the_status_sentence_says_who_waits_for_how_long_and_why() {
         let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(260);
+        let wait = LongestWait {
+            since: DateTime::UNIX_EPOCH,
+            reason: "max_runners is 3 and no more may run".into(),
+        };
         assert_eq!(
-            status(&busy(), Some(DateTime::UNIX_EPOCH), now),
-            "3 of 3 runners active; 5 jobs wait, the oldest for 4 min because max_runners is reached."
+            status(&busy(), 2, Some(&wait), now),
+            "3 of 3 runners active, 2 busy; 5 jobs wait, the oldest for 4 min: max_runners is 3 and \
+             no more may run."
         );
         let off = Status { running: false, ..busy() };
-        assert_eq!(
-            status(&off, None, now),
-            "The autoscaler is not running; 3 of 3 runners active."
-        );
+        assert!(status(&off, 0, None, now).starts_with(
+            "The autoscaler is not running; 3 of 3 runners active. runner_start_autoscaler"
+        ));
     }
 
     #[test]

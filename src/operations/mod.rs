@@ -2,6 +2,7 @@
 //! the CLI's commands, the MCP tools, the files under `schemas/` and the typings of the SDK.
 
 mod arguments;
+mod call;
 mod defs;
 mod message;
 
@@ -15,11 +16,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 pub use arguments::{parse, to_arguments};
+pub use call::Call;
 pub use defs::{
     ListContainersInput, ListWorkflowsInput, NoInput, ProvisionInput, StopContainerInput,
 };
 
 use crate::error::{Error, Result};
+use crate::resource::Resource;
 use crate::runner_kit::RunnerKit;
 use crate::schema;
 use crate::views::Page;
@@ -45,6 +48,7 @@ pub trait Operation: 'static {
     fn run(
         kit: &RunnerKit,
         input: Self::Input,
+        call: &Call,
     ) -> impl Future<Output = Result<Answer<Self::Output>>> + Send;
 }
 
@@ -70,6 +74,8 @@ pub struct Answer<T> {
     pub message: String,
     /// For lists: how many entries there are here, and how to go on.
     pub page: Option<PageInfo>,
+    /// Addresses of resources that tell more.
+    pub see: Vec<String>,
 }
 
 /// What goes with a part of a list.
@@ -86,7 +92,14 @@ pub struct PageInfo {
 impl<T> Answer<T> {
     /// `data` with a sentence.
     pub fn new(data: T, message: impl Into<String>) -> Self {
-        Self { data, message: message.into(), page: None }
+        Self { data, message: message.into(), page: None, see: Vec::new() }
+    }
+
+    /// The same answer with the addresses of what tells more: three at most.
+    #[must_use]
+    pub fn see(mut self, resources: impl IntoIterator<Item = Resource>) -> Self {
+        self.see = resources.into_iter().take(3).map(|resource| resource.to_string()).collect();
+        self
     }
 }
 
@@ -98,7 +111,7 @@ impl<T> Answer<Vec<T>> {
             truncated: page.next_cursor.is_some(),
             next_cursor: page.next_cursor,
         };
-        Self { data: page.items, message: message.into(), page: Some(info) }
+        Self { page: Some(info), ..Self::new(page.items, message) }
     }
 }
 
@@ -117,12 +130,17 @@ impl Answer<Value> {
         }
         let data = whole.get_mut("data").map(Value::take).ok_or_else(strange)?;
         let message = whole.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(Self { data, message, page: serde_json::from_value(whole).ok() })
+        let see = whole.get_mut("see").map(Value::take);
+        let see = see.and_then(|see| serde_json::from_value(see).ok()).unwrap_or_default();
+        Ok(Self { data, message, page: serde_json::from_value(whole).ok(), see })
     }
 
     /// What tools return as `structuredContent`.
     pub fn envelope(&self) -> Value {
         let mut whole = json!({ "success": true, "data": self.data, "message": self.message });
+        if let (Value::Object(whole), false) = (&mut whole, self.see.is_empty()) {
+            whole.insert("see".into(), self.see.clone().into());
+        }
         if let (Value::Object(whole), Some(page)) = (&mut whole, &self.page) {
             whole.insert("count".into(), page.count.into());
             whole.insert("truncated".into(), page.truncated.into());
@@ -163,7 +181,7 @@ pub struct Entry {
     pub augment: fn(Command) -> Command,
     /// The arguments that were typed.
     pub typed: fn(&ArgMatches) -> Result<Arguments>,
-    run: for<'a> fn(&'a RunnerKit, Arguments) -> Running<'a>,
+    run: for<'a> fn(&'a RunnerKit, Arguments, &'a Call) -> Running<'a>,
 }
 
 impl Entry {
@@ -183,8 +201,13 @@ impl Entry {
     }
 
     /// Calls the operation on `kit`.
-    pub async fn call(&self, kit: &RunnerKit, arguments: Arguments) -> Result<Answer<Value>> {
-        (self.run)(kit, arguments).await
+    pub async fn call(
+        &self,
+        kit: &RunnerKit,
+        arguments: Arguments,
+        call: &Call,
+    ) -> Result<Answer<Value>> {
+        (self.run)(kit, arguments, call).await
     }
 }
 
@@ -205,22 +228,28 @@ pub const START: &str = defs::Start::TOOL;
 /// The name of the tool that tells the status: health and metrics are made of it.
 pub const STATUS: &str = defs::Status::TOOL;
 
+/// The name of the tool that lists the queues: completions are made of it.
+pub const QUEUES: &str = defs::ListWorkflows::TOOL;
+
+/// The name of the tool that lists the containers: completions are made of it.
+pub const CONTAINERS: &str = defs::ListContainers::TOOL;
+
 /// The operation whose tool is called `tool`.
 pub fn find(tool: &str) -> Option<&'static Entry> {
     OPERATIONS.iter().find(|entry| entry.tool == tool)
 }
 
-fn run<O: Operation>(kit: &RunnerKit, arguments: Arguments) -> Running<'_> {
+fn run<'a, O: Operation>(kit: &'a RunnerKit, arguments: Arguments, call: &'a Call) -> Running<'a> {
     Box::pin(async move {
         let input = parse::<O::Input>(arguments)?;
-        let Answer { data, message, page } = O::run(kit, input).await?;
+        let Answer { data, message, page, see } = O::run(kit, input, call).await?;
         let data = serde_json::to_value(data).map_err(|error| {
             Error::internal(
                 format!("The result could not be written as JSON: {error}."),
                 "Please report it.",
             )
         })?;
-        Ok(Answer { data, message, page })
+        Ok(Answer { data, message, page, see })
     })
 }
 
@@ -232,6 +261,11 @@ fn output_schema<O: Operation>() -> Value {
         "success": { "type": "boolean" },
         "data": data,
         "message": { "type": "string", "description": "One sentence about the result." },
+        "see": {
+            "type": "array",
+            "items": { "type": "string" },
+            "description": "Addresses of resources that tell more.",
+        },
         "error": schema::output::<Error>(),
     });
     if let (Value::Object(properties), Value::Object(page), true) =
@@ -291,11 +325,11 @@ mod tests {
     #[test]
     fn a_list_says_how_to_go_on() {
         let page = Page { items: vec![1, 2], next_cursor: Some("b".into()) };
-        let Answer { data, message, page } = Answer::list(page, "two");
-        let whole = Answer { data: json!(data), message, page }.envelope();
+        let Answer { data, message, page, see } = Answer::list(page, "two").see([Resource::Help]);
+        let whole = Answer { data: json!(data), message, page, see }.envelope();
         let expected = json!({
             "success": true, "data": [1, 2], "message": "two",
-            "count": 2, "truncated": true, "next_cursor": "b",
+            "count": 2, "truncated": true, "next_cursor": "b", "see": ["runner://help"],
         });
         assert_eq!(whole, expected);
         assert_eq!(Answer::from_envelope(whole).unwrap().envelope(), expected);

@@ -5,10 +5,10 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::answers::{random_suffix, refusal, stopping};
-use super::{Outcome, Reconciler};
+use super::answers::{given_up, random_suffix, refusal, stopping};
+use super::{Asker, Outcome, Reconciler};
 use crate::error::{Code, Error, Result};
-use crate::lifecycle::{Failure, subject};
+use crate::lifecycle::{Failure, Parts, subject};
 use crate::model::{Ended, Origin, Runner, Scope};
 use crate::plan::{Action, Order, Removal};
 use crate::ports::{NewRunner, Registration};
@@ -28,6 +28,7 @@ impl Reconciler {
         actions: Vec<Action>,
         launches_only: bool,
         with: Option<Registration>,
+        asker: &Asker,
     ) -> Result<Vec<Outcome>> {
         if !self.stopping.is_empty() {
             return Err(stopping());
@@ -36,7 +37,9 @@ impl Reconciler {
         let mut refused = None;
         for action in actions {
             match action {
-                Action::Launch(order) => accepted.push(self.launch(order, with.clone())?),
+                Action::Launch(order) => {
+                    accepted.push(self.launch(order, with.clone(), asker.clone())?);
+                }
                 Action::Refuse { why, .. } => refused = Some(refusal(&why, self.used())),
                 Action::Hold { job, why } => tracing::debug!(job, %why, "a job waits"),
                 Action::Remove { name, why } if !launches_only => self.remove(&name, why),
@@ -57,6 +60,7 @@ impl Reconciler {
         &mut self,
         mut actions: Vec<Action>,
         with: Option<Registration>,
+        asker: &Asker,
     ) -> Result<Vec<Outcome>> {
         let now = Instant::now().into_std();
         let is_launch = |action: &Action| matches!(action, Action::Launch(_));
@@ -69,7 +73,7 @@ impl Reconciler {
                 kept
             });
         }
-        let accepted = self.act(actions, true, with)?;
+        let accepted = self.act(actions, true, with, asker)?;
         self.by_hand.take(accepted.len(), now);
         if accepted.len() < wanted {
             let launched = accepted.len();
@@ -79,7 +83,12 @@ impl Reconciler {
         Ok(accepted)
     }
 
-    fn launch(&mut self, order: Order, with: Option<Registration>) -> Result<Outcome> {
+    fn launch(
+        &mut self,
+        order: Order,
+        with: Option<Registration>,
+        asker: Asker,
+    ) -> Result<Outcome> {
         let Order { scope, repo, labels, origin, job } = order;
         let name = format!("{}{}", self.limits.name_prefix, random_suffix()?);
         self.launched_in.insert(scope.clone());
@@ -92,16 +101,33 @@ impl Reconciler {
         };
         self.event(EventKind::Launch, &runner.subject(), about);
         let (parts, cancelled, published) =
-            (self.parts.clone(), self.cancelled.clone(), self.published.clone());
+            (self.parts.clone(), self.cancelled.child_token(), self.published.clone());
         self.works.spawn(async move {
             let clock = parts.clock.clone();
-            let report = |step: &str| {
-                let (subject, message) = (runner.subject(), step.to_owned());
+            let step = |step: &str| asker.tell(&runner.name, step);
+            let pulling = |percent: &str| {
+                step(percent);
+                let (subject, message) = (runner.subject(), percent.to_owned());
                 let event = Event { at: clock(), kind: EventKind::Image, subject, message };
                 published.send_modify(|snapshot| snapshot.push(event));
             };
-            let launched = parts.launch(&runner, with, &report, &cancelled);
-            let launched = unless_panicked(launched, Failure::Runner).await;
+            let launch = async {
+                let launched = parts.launch(&runner, with, &pulling, &step, &cancelled);
+                let launched = unless_panicked(launched, Failure::Runner).await;
+                unwanted(&parts, &asker, launched).await
+            };
+            let tie = async {
+                asker.gone.cancelled().await;
+                cancelled.cancel();
+                std::future::pending().await
+            };
+            let launched = tokio::select! {
+                launched = launch => launched,
+                never = tie => never,
+            };
+            if launched.is_ok() {
+                step("started");
+            }
             Worked::Launched(runner, launched)
         });
         Ok(outcome)
@@ -153,6 +179,7 @@ impl Reconciler {
                         self.troubles.launch_failed(runner.repo.as_ref(), &error, now);
                         error
                     }
+                    Failure::Cancelled if self.stopping.is_empty() => given_up(),
                     Failure::Cancelled => stopping(),
                 };
                 let message = format!("{} was not launched: {}", runner.name, error.message);
@@ -230,6 +257,27 @@ impl Reconciler {
         };
         let retry = Instant::now() + wait;
         self.next_look = Some(self.next_look.map_or(retry, |next| next.min(retry)));
+    }
+}
+
+/// What became of a launch whose asker may be gone: then it is undone, unless the runner has found
+/// a job already.
+async fn unwanted(
+    parts: &Parts,
+    asker: &Asker,
+    launched: Result<String, Failure>,
+) -> Result<String, Failure> {
+    let Ok(id) = launched else { return launched };
+    if !asker.gone.is_cancelled() {
+        return Ok(id);
+    }
+    match parts.undo(&id).await {
+        Ok(true) => Err(Failure::Cancelled),
+        Ok(false) => Ok(id),
+        Err(error) => {
+            tracing::warn!(id, %error, "a runner that nobody wants stays until it is idle too long");
+            Ok(id)
+        }
     }
 }
 

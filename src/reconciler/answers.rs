@@ -67,6 +67,11 @@ pub(super) fn stopping() -> Error {
     Error::new(Code::Internal, "The autoscaler is being stopped.", "Start it again.")
 }
 
+/// The end of a launch that nobody waited for any more.
+pub(super) fn given_up() -> Error {
+    Error::new(Code::Internal, "Whoever asked for it no longer waits.", "Ask again.")
+}
+
 /// Eight letters and digits that no other runner has.
 pub(super) fn random_suffix() -> Result<String> {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";

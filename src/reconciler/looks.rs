@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::answers::answer;
-use super::{Reconciler, Reply, SPACING};
+use super::{Asker, Reconciler, Reply, SPACING};
 use crate::error::{Error, Result};
 use crate::lifecycle::{Observation, Parts, name_prefix};
 use crate::model::{Container, Demand, Phase, Runner};
@@ -26,6 +27,7 @@ pub(super) struct Looked {
 pub(super) struct Asked {
     pub(super) ask: Ask,
     pub(super) with: Option<Registration>,
+    pub(super) asker: Asker,
     pub(super) reply: Reply,
 }
 
@@ -37,7 +39,7 @@ struct Seen {
 }
 
 enum What {
-    Everything(Observation),
+    Everything(Box<Observation>),
     Containers(Vec<Container>),
 }
 
@@ -46,7 +48,9 @@ impl Reconciler {
         self.last_look = Some(Instant::now());
         self.next_look = None;
         let scopes = self.scopes.clone();
-        self.observe(None, |parts| async move { parts.look(scopes).await.map(What::Everything) });
+        self.observe(None, |parts| async move {
+            parts.look(scopes).await.map(Box::new).map(What::Everything)
+        });
     }
 
     /// Counts the containers, then decides on what was asked by hand.
@@ -77,11 +81,11 @@ impl Reconciler {
         match (seen, asked) {
             (Ok(Seen { what: What::Everything(observation), prefix, warnings }), _) => {
                 self.limits.name_prefix = prefix;
-                self.digest(began, observation, warnings);
+                self.digest(began, *observation, warnings);
             }
             (
                 Ok(Seen { what: What::Containers(containers), prefix, .. }),
-                Some(Asked { ask, with, reply }),
+                Some(Asked { ask, with, asker, reply }),
             ) => {
                 self.limits.name_prefix = prefix;
                 // Another look that is under way may be older, and counts on what is kept.
@@ -89,8 +93,11 @@ impl Reconciler {
                     self.flights.settle(began);
                 }
                 self.runners = self.join(containers, None);
-                let actions = self.decide(None, std::slice::from_ref(&ask));
-                let accepted = self.act_by_hand(actions, with);
+                let mut actions = self.decide(None, std::slice::from_ref(&ask));
+                if asker.gone.is_cancelled() {
+                    actions.clear();
+                }
+                let accepted = self.act_by_hand(actions, with, &asker);
                 let _ = reply.send(accepted);
                 self.publish(|_| ());
             }
@@ -106,7 +113,7 @@ impl Reconciler {
 
     /// Nothing was seen: nothing is decided, and the next look comes later and later.
     fn blind(&mut self, error: &Error) {
-        for reply in self.all_asked.drain(..) {
+        for (_, reply) in self.all_asked.drain(..) {
             let _ = reply.send(Err(error.clone()));
         }
         let wait = self.failed_look(error);
@@ -142,15 +149,22 @@ impl Reconciler {
         }
         let mut actions = self.decide(demand.as_ref(), &[]);
         let held: BTreeMap<u64, Held> = actions.iter().filter_map(held).collect();
-        let asked = std::mem::take(&mut self.all_asked);
+        let mut asked = std::mem::take(&mut self.all_asked);
+        asked.retain(|(asker, _)| !asker.gone.is_cancelled());
+        let (askers, asked): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let by_hand = !self.on;
+        let mut asker = askers.into_iter().next().unwrap_or_default();
+        if !by_hand {
+            // The loop wants these runners whoever asked for them.
+            asker.gone = CancellationToken::new();
+        }
         if by_hand && asked.is_empty() {
             // Whoever this look was made for was answered by the one before.
             actions.clear();
         }
         let accepted = match by_hand {
-            true => self.act_by_hand(actions, None),
-            false => self.act(actions, false, None),
+            true => self.act_by_hand(actions, None, &asker),
+            false => self.act(actions, false, None, &asker),
         };
         answer(asked, accepted, failed.clone(), &held, self.used());
 

@@ -51,9 +51,30 @@ pub(crate) enum Command {
         ask: Option<Ask>,
         /// How the runner registers, when whoever asks has seen to that.
         with: Option<Registration>,
+        /// Who asks.
+        asker: Asker,
         /// Who wants to know.
         reply: Reply,
     },
+}
+
+/// Somebody who asked for launches and waits for them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asker {
+    /// Told each step.
+    pub(crate) steps: Option<mpsc::UnboundedSender<String>>,
+    /// Cancelled when nobody waits any more: what was asked for is then undone.
+    pub(crate) gone: CancellationToken,
+}
+
+impl Asker {
+    /// Tells that `step` is done for `runner`.
+    fn tell(&self, runner: &str, step: &str) {
+        if let Some(steps) = &self.steps {
+            // Who no longer listens is answered all the same.
+            let _ = steps.send(format!("{runner}: {step}"));
+        }
+    }
 }
 
 /// Where the launches that were accepted are told, each with its outcome to come.
@@ -91,7 +112,7 @@ pub(crate) struct Reconciler {
     /// The least time between two looks, by what they cost.
     spacing: Duration,
     /// Requests for "one runner for every queued job" that wait for a look.
-    all_asked: Vec<Reply>,
+    all_asked: Vec<(Asker, Reply)>,
     on: bool,
     cancelled: CancellationToken,
     stopping: Vec<oneshot::Sender<bool>>,
@@ -189,18 +210,18 @@ impl Reconciler {
                 self.next_look = None;
                 // Aborting would not do: a look that is back already is not to be acted upon either.
                 self.looks = JoinSet::new();
-                for reply in self.all_asked.drain(..) {
+                for (_, reply) in self.all_asked.drain(..) {
                     let _ = reply.send(Err(stopping()));
                 }
                 self.cancelled.cancel();
                 self.deadline.get_or_insert_with(|| Instant::now() + GRACE);
             }
-            Command::Provision { ask: None, reply, .. } => {
-                self.all_asked.push(reply);
+            Command::Provision { ask: None, asker, reply, .. } => {
+                self.all_asked.push((asker, reply));
                 self.next_look = Some(Instant::now());
             }
-            Command::Provision { ask: Some(ask), with, reply } => {
-                self.count(Asked { ask, with, reply });
+            Command::Provision { ask: Some(ask), with, asker, reply } => {
+                self.count(Asked { ask, with, asker, reply });
             }
         }
     }

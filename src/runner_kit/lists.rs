@@ -39,7 +39,7 @@ pub(crate) struct Service<'a> {
 }
 
 impl Service<'_> {
-    fn check(&self, job: &Job) -> Result<(), Labels> {
+    pub(crate) fn check(&self, job: &Job) -> Result<(), Labels> {
         served_by(&job.labels, self.labels, self.filter_by_arch)
     }
 

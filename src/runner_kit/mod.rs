@@ -1,6 +1,9 @@
 //! The service object: one [`RunnerKit`] holds a configuration, the adapters and the loop, and
 //! has a method for each thing that people, assistants and programs may ask for.
 
+mod containers;
+mod follow;
+mod inspect;
 mod lists;
 
 use std::sync::Arc;
@@ -8,22 +11,23 @@ use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 pub use self::lists::{ContainerFilter, QueueFilter};
 use self::lists::{Service, container_key, queue_key, refreshed, shown};
 use crate::config::{RunnerConfig, ScopeKind};
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::lifecycle::Parts;
-use crate::model::{Demand, Phase, Repo, Runner, Scope, clean_text, not_found};
+use crate::model::{Container, Demand, Phase, Repo, Runner, Scope};
 use crate::pace::Rate;
-use crate::plan::{Ask, Limits, Removal};
+use crate::plan::{Ask, Limits};
 use crate::ports::{Registration, RegistrationToken};
-use crate::reconciler::{Command, Outcome, Reconciler};
+use crate::reconciler::{Asker, Command, Outcome, Reconciler};
 use crate::snapshot::Snapshot;
 use crate::supply::Memory;
 use crate::views::{
     Capacity, Mode, Page, ProvisionedRunner, RunnerContainer, Started, Status, Stopped,
-    StoppedContainer, WorkflowQueue, short,
+    WorkflowQueue,
 };
 
 /// How long a stop waits for the number of the runners that it leaves.
@@ -143,17 +147,7 @@ impl RunnerKit {
     /// them; otherwise GitHub is asked.
     pub async fn get_workflow_queues(&self, filter: &QueueFilter) -> Result<Page<WorkflowQueue>> {
         let demand = self.demand().await?;
-        if let Some(repo) = &filter.repo {
-            if let Some(error) = demand.unseen.get(repo) {
-                return Err(error.clone());
-            }
-            if !demand.repos.iter().any(|seen| seen.repo == *repo) {
-                self.config.bounds.check(repo)?;
-                let remedy =
-                    "Check its spelling, the credential's access, owner, repos and exclude_repos.";
-                return Err(not_found(format!("A watched repository {repo}"), remedy));
-            }
-        }
+        self.must_be_seen(&demand, filter)?;
         let service = self.service();
         let wanted = |queue: &WorkflowQueue| match &filter.repo {
             Some(repo) => queue.repo == *repo,
@@ -183,14 +177,15 @@ impl RunnerKit {
         token: &RegistrationToken,
     ) -> Result<ProvisionedRunner> {
         let with = Registration::Token(token.token.clone());
-        let launched = self.launch(Some(self.ask_for(repo)?), Some(with)).await?;
+        let launched = self.launch(Some(self.ask_for(repo)?), Some(with), None).await?;
         launched.into_iter().next().ok_or_else(gone)
     }
 
     /// Launches one runner for `repo`, or without it one for every servable queued job; never
-    /// beyond the capacity and the operator's bounds.
+    /// beyond the capacity and the operator's bounds. Dropping the future takes back what has not
+    /// become a runner yet.
     pub async fn provision(&self, repo: Option<&Repo>) -> Result<Vec<ProvisionedRunner>> {
-        self.launch(repo.map(|repo| self.ask_for(repo)).transpose()?, None).await
+        self.launch(repo.map(|repo| self.ask_for(repo)).transpose()?, None, None).await
     }
 
     /// The runner containers, newest first.
@@ -199,12 +194,7 @@ impl RunnerKit {
         filter: &ContainerFilter,
     ) -> Result<Page<RunnerContainer>> {
         let containers = self.parts.engine.containers().await?;
-        let snapshot = self.published.borrow().clone();
-        let runners = if snapshot.running {
-            refreshed(containers, &snapshot.runners)
-        } else {
-            self.join(containers).await
-        };
+        let runners = self.known(containers).await;
         let wanted = |runner: &&Runner| {
             filter.repo.as_ref().is_none_or(|repo| runner.container.repo.as_ref() == Some(repo))
         };
@@ -213,73 +203,18 @@ impl RunnerKit {
         Ok(filter.paging.cut(shown, PAGE, container_key))
     }
 
-    /// Stops the runner container that `key` (an id, the beginning of one, or a name) means, and
-    /// removes what it leaves. A busy one only with `force`.
-    pub async fn stop_runner_container(&self, key: &str, force: bool) -> Result<StoppedContainer> {
-        let containers = self.parts.engine.containers().await?;
-        let meant = |key: &str| {
-            let exact = containers.iter().filter(|c| c.name == key || c.id == key).count();
-            containers
-                .iter()
-                .filter(|c| {
-                    if exact > 0 { c.name == key || c.id == key } else { c.id.starts_with(key) }
-                })
-                .cloned()
-                .collect::<Vec<_>>()
-        };
-        if key.is_empty() {
-            return Err(Error::invalid(
-                "container",
-                "it is empty",
-                "Give an id, the beginning of one, or a name.",
-            ));
+    /// Containers with what the loop knows of them; while it is off, with what GitHub says now.
+    async fn known(&self, containers: Vec<Container>) -> Vec<Runner> {
+        let snapshot = self.published.borrow().clone();
+        if snapshot.running {
+            refreshed(containers, &snapshot.runners)
+        } else {
+            self.join(containers).await
         }
-        let mut found = meant(key);
-        let (Some(container), true) = (found.pop(), found.is_empty()) else {
-            return self.stopped_before(key, !found.is_empty());
-        };
-        let runner = self.join(vec![container]).await.pop().ok_or_else(gone)?;
-        let was = runner.phase;
-        let unknown = !runner.certain && was != Phase::Exited;
-        if (was == Phase::Busy || unknown) && !force {
-            return Err(unconfirmed(&runner, unknown));
-        }
-        if self.parts.remove(&runner, Removal::ByHand, force).await?.is_none() {
-            return Err(unconfirmed(&runner, false));
-        }
-        Ok(StoppedContainer {
-            container_id: short(&runner.container.id),
-            repo: crate::lifecycle::subject(&runner.container),
-            stopped: true,
-            was,
-            changed: was != Phase::Exited,
-        })
-    }
-
-    fn stopped_before(&self, key: &str, ambiguous: bool) -> Result<StoppedContainer> {
-        if ambiguous {
-            let reason = format!("`{}` is the beginning of several ids", clean_text(key, 80));
-            return Err(Error::invalid(
-                "container",
-                reason,
-                "Give more digits, or the runner's name.",
-            ));
-        }
-        let Some(entry) = self.parts.history.find(key) else {
-            let what = format!("A runner container `{}`", clean_text(key, 80));
-            return Err(not_found(what, "List the containers to see which there are."));
-        };
-        Ok(StoppedContainer {
-            container_id: short(&entry.container_id),
-            repo: entry.repo,
-            stopped: true,
-            was: Phase::Exited,
-            changed: false,
-        })
     }
 
     /// Containers joined with what GitHub says of them now.
-    async fn join(&self, containers: Vec<crate::model::Container>) -> Vec<Runner> {
+    async fn join(&self, containers: Vec<Container>) -> Vec<Runner> {
         let listed = self.parts.list(&containers, Vec::new()).await;
         let registered =
             listed.into_iter().filter_map(|(scope, list)| Some((scope, list.ok()?))).collect();
@@ -290,13 +225,6 @@ impl RunnerKit {
     /// The time.
     pub fn now(&self) -> DateTime<Utc> {
         (self.parts.clock)()
-    }
-
-    /// Since when the oldest servable job waits, as far as the loop has seen.
-    pub fn waiting_since(&self) -> Option<DateTime<Utc>> {
-        let snapshot = self.published.borrow();
-        let demand = snapshot.demand.as_ref()?;
-        self.service().servable(demand).map(|job| job.queued_at).min()
     }
 
     async fn demand(&self) -> Result<Demand> {
@@ -314,10 +242,14 @@ impl RunnerKit {
         &self,
         ask: Option<Ask>,
         with: Option<Registration>,
+        steps: Option<mpsc::UnboundedSender<String>>,
     ) -> Result<Vec<ProvisionedRunner>> {
+        let asker = Asker { steps, gone: CancellationToken::new() };
+        let unless_answered = asker.gone.clone().drop_guard();
         let accepted: Vec<Outcome> =
-            self.ask(|reply| Command::Provision { ask, with, reply }).await??;
+            self.ask(|reply| Command::Provision { ask, with, asker, reply }).await??;
         let outcomes = futures::future::join_all(accepted).await;
+        unless_answered.disarm();
         let (launched, failed): (Vec<_>, Vec<_>) = outcomes
             .into_iter()
             .map(|outcome| outcome.unwrap_or_else(|_| Err(gone())))
@@ -376,17 +308,6 @@ fn limits(config: &RunnerConfig) -> Limits {
 
 fn capacity(max: usize, used: usize) -> Capacity {
     Capacity { max, used, free: max.saturating_sub(used) }
-}
-
-fn unconfirmed(runner: &Runner, unknown: bool) -> Error {
-    let name = &runner.container.name;
-    let message = if unknown {
-        format!("GitHub could not be asked whether {name} has a job, so it was not stopped.")
-    } else {
-        format!("{name} has a job, so it was not stopped: the job would fail.")
-    };
-    let remedy = "Wait for its job to end, or confirm with force (on the command line --force).";
-    Error::new(Code::ConfirmationRequired, message, remedy)
 }
 
 fn gone() -> Error {

@@ -21,6 +21,7 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("ports", &["error", "model"]),
     ("pace", &["error", "model"]),
     ("history", &["error", "model"]),
+    ("resource", &["error", "model"]),
     ("audit", &["error", "model", "views::Page"]),
     ("views", &["error", "model"]),
     ("supply", &["model"]),
@@ -36,6 +37,7 @@ const MATRIX: &[(&str, &[&str])] = &[
         &[
             "config",
             "error",
+            "history::Entry",
             "lifecycle",
             "model",
             "pace",
@@ -47,7 +49,10 @@ const MATRIX: &[(&str, &[&str])] = &[
             "views",
         ],
     ),
-    ("operations", &["config", "error", "model", "runner_kit", "schema", "views"]),
+    (
+        "operations",
+        &["audit", "config", "error", "model", "resource", "runner_kit", "schema", "views"],
+    ),
     // Adapters know ports, nouns and configuration, and never each other; a poller has to ask
     // GitHub somehow.
     ("adapters", &["adapters"]),
@@ -79,6 +84,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "error",
             "model",
             "operations",
+            "resource",
             "runner_kit",
             "schema",
             "snapshot",
@@ -91,6 +97,7 @@ const MATRIX: &[(&str, &[&str])] = &[
         &[
             "adapters",
             "assemble",
+            "audit",
             "config",
             "error",
             "interfaces",

@@ -10,5 +10,7 @@ mod demo;
 mod engine;
 mod faces;
 mod generated;
+mod hostile;
 mod house;
+mod http;
 mod support;

@@ -14,7 +14,9 @@ use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error as EngineError;
 use bollard::models::SystemInfo;
-use bollard::query_parameters::{ListContainersOptionsBuilder, LogsOptionsBuilder};
+use bollard::query_parameters::{
+    InspectContainerOptions, ListContainersOptionsBuilder, LogsOptionsBuilder,
+};
 use chrono::Utc;
 use futures::TryStreamExt;
 use once_cell::sync::OnceCell;
@@ -24,13 +26,14 @@ use super::connect::{DEFAULT_SOCKET, Endpoint};
 use super::events::Events;
 use super::failure::{CALL, container_failed, not_accessible, status, within};
 use super::image::Gate;
+use super::inspection::inspection;
 use super::launching::Launching;
 use super::spec::{self, Site};
 use super::workspace::Workspaces;
 use super::{labels, logs};
 use crate::config::RunnerConfig;
 use crate::error::{Error, Result};
-use crate::model::{Container, Ended, clean_text, not_found};
+use crate::model::{Container, Ended, Inspection, clean_text, not_found};
 use crate::ports::{Engine, Host, Launch, Report};
 
 /// Enough for any reader of a log, little enough for a result.
@@ -147,15 +150,16 @@ impl Engine for DockerEngine {
         self.inner.remove(container).await
     }
 
+    async fn inspect(&self, id: &str) -> Result<Inspection> {
+        let options = None::<InspectContainerOptions>;
+        let inspected =
+            self.inner.call(async |docker| docker.inspect_container(id, options).await).await;
+        inspected.map(inspection).map_err(|error| self.inner.unless_unknown(id, &error))
+    }
+
     async fn logs(&self, id: &str, lines: usize) -> Result<String> {
-        match self.inner.output(id, lines).await {
-            Ok(text) => Ok(text),
-            Err(error) if status(&error) == Some(404) => Err(not_found(
-                format!("The container {}", clean_text(id, 64)),
-                "List the containers there are with `runner list-containers`.",
-            )),
-            Err(error) => Err(self.inner.failed(&error)),
-        }
+        let output = self.inner.output(id, lines).await;
+        output.map_err(|error| self.inner.unless_unknown(id, &error))
     }
 
     async fn changed(&self) {
@@ -205,6 +209,17 @@ impl Inner {
             memory: site.memory,
             warnings: spec::warnings(&self.config, &site),
         })
+    }
+
+    /// A failure to tell of the container `id`.
+    fn unless_unknown(&self, id: &str, error: &EngineError) -> Error {
+        match status(error) {
+            Some(404) => not_found(
+                format!("The container {}", clean_text(id, 64)),
+                "List the containers there are with `runner list-containers`.",
+            ),
+            _ => self.failed(error),
+        }
     }
 
     /// What is known of the engine's host, asked once.

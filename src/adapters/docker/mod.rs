@@ -10,6 +10,7 @@ mod engine;
 mod events;
 mod failure;
 mod image;
+mod inspection;
 mod labels;
 mod launching;
 mod lifecycle;

@@ -57,6 +57,8 @@ fn impossible_values_are_refused_with_what_is_allowed() {
         ("ENGINE", "podman", "docker"),
         ("READ_ONLY", "maybe", "true or false"),
         ("HTTP", "example.org:80", "127.0.0.1:8080"),
+        ("HTTP_HOSTS", "https://example.org", "runners.example.org"),
+        ("HTTP_ORIGINS", "example.org", "https://board.example.org"),
     ];
     for (option, value, allowed) in wrong {
         let name = format!("RUNNER_KIT_{option}");

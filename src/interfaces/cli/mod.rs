@@ -13,13 +13,13 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use self::output::Output;
-use super::host::{Call, Host};
+use super::host::Host;
 use super::mcp::McpServer;
 use super::{generate, http};
-use crate::audit::Audit;
+use crate::audit::{Audit, Transport};
 use crate::config::{Environment, OperatorOptions, Sources, StartInput, load};
 use crate::error::{Code, Error, Result};
-use crate::operations::{self, Answer, Arguments, Entry, OPERATIONS};
+use crate::operations::{self, Arguments, Call, Entry, OPERATIONS};
 
 /// Runs the program with `arguments`, the first of which is its own name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -78,6 +78,14 @@ async fn dispatch(matches: &ArgMatches, output: &Output) -> Result<()> {
                 output.log(matches, &sources.env, "warn");
                 serve(matches, sources).await
             }
+            Some(("link", matches)) => {
+                let sources = sources(matches, env)?;
+                output.log(matches, &sources.env, "warn");
+                let loaded = load(&sources, &StartInput::default())?;
+                let look = matches.get_flag("look_only");
+                let role = if look { http::Role::Look } else { http::Role::Operate };
+                output.link(&http::Link::ask(&loaded, role).await?)
+            }
             _ => Err(odd()),
         },
         Some(("demo", matches)) => {
@@ -111,35 +119,24 @@ async fn operate(
     output: &Output,
 ) -> Result<()> {
     let host = Host::caller(sources)?;
+    let mut call = Call::by("ipfs-accelerate", Transport::Cli);
+    call.caller.version = Some(env!("CARGO_PKG_VERSION").to_owned());
     // What only looks may be cut short by a signal, as any program.
-    let cancelled = if entry.hints.read_only { CancellationToken::new() } else { interrupted() };
-    let call = Call { progress: None, cancelled };
-    let mut answer = unless_interrupted(&host, entry, arguments.clone(), &call).await;
+    if !entry.hints.read_only {
+        call.cancelled = interrupted();
+    }
+    let mut answer = host.call(entry, arguments.clone(), &call).await;
     if let Err(error) = &answer
         && error.code == Code::ConfirmationRequired
         && output.confirmed(error)
     {
+        // The name may mean another container by now; the id does not.
+        let container = error.subject.clone().map(Value::from);
+        arguments.extend(container.map(|id| ("container".to_owned(), id)));
         arguments.insert("force".into(), true.into());
-        answer = unless_interrupted(&host, entry, arguments, &call).await;
+        answer = host.call(entry, arguments, &call).await;
     }
     output.answer(entry.tool, &answer?)
-}
-
-/// The answer, unless the person no longer waits for it: a pull may take minutes. What was begun
-/// is found by the next process, as after any end of this one.
-async fn unless_interrupted(
-    host: &Host,
-    entry: &'static Entry,
-    arguments: Arguments,
-    call: &Call,
-) -> Result<Answer<Value>> {
-    tokio::select! {
-        answer = host.call(entry, arguments, call) => answer,
-        () = call.cancelled.cancelled() => Err(Error::internal(
-            "It was interrupted before it was done.",
-            "See `runner status` and `runner list-containers` for what came of it.",
-        )),
-    }
 }
 
 async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
@@ -150,11 +147,11 @@ async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
         None => server.serve_stdio(stop.cancelled_owned()).await,
         Some(address) => {
             let loaded = host.loaded().ok_or_else(odd)?;
-            let tokens = http::Tokens::of(loaded)?;
-            let listening = http::Listening::bind(address).await?;
-            output::announce(&listening, &tokens);
+            let listening = http::Listening::bind(address, http::Access::of(loaded)?).await?;
+            output::announce(&listening)?;
             let routes = http::routes(host.clone());
-            listening.serve(http::by_role(server), routes, tokens, stop).await
+            listening.serve(http::by_role(server), routes, stop).await;
+            Ok(())
         }
     }
 }

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use crate::audit::Record;
 use crate::config::{Environment, Row};
 use crate::error::{Code, Error, Result};
-use crate::interfaces::http::{Listening, Tokens};
+use crate::interfaces::http::{Link, Listening, Role};
 use crate::interfaces::text;
 use crate::operations::{Answer, failure};
 use crate::views::Page;
@@ -56,6 +56,15 @@ impl Output {
             return print(&text::configuration(rows, text::terminal_width()));
         }
         self.json(&rows)
+    }
+
+    /// Prints a link to sign in by.
+    pub(super) fn link(&self, link: &Link) -> Result<()> {
+        if self.for_people {
+            eprintln!("It can be used once, until {}.", link.expires_at);
+            return print(&format!("{}\n", link.link));
+        }
+        self.json(link)
     }
 
     fn json(&self, data: &impl serde::Serialize) -> Result<()> {
@@ -134,11 +143,13 @@ impl Output {
 }
 
 /// Says once where HTTP is served and how to get in.
-pub(super) fn announce(listening: &Listening, tokens: &Tokens) {
+pub(super) fn announce(listening: &Listening) -> Result<()> {
     eprintln!("Serving MCP at http://{}/mcp", listening.address());
-    if let Some(file) = tokens.file() {
+    if let Some(file) = listening.token_file() {
         eprintln!("Bearer token: {}", file.display());
     }
+    eprintln!("Dashboard: {}", listening.link(Role::Operate)?.link);
+    Ok(())
 }
 
 /// Says how to go on, past the data.

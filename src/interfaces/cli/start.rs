@@ -7,14 +7,14 @@ use clap::ArgMatches;
 use super::interrupted;
 use super::output::{self, Output};
 use crate::assemble;
+use crate::audit::Transport;
 use crate::config::{Loaded, Sources, StartInput, load};
 use crate::error::Result;
-use crate::interfaces::host::{Call, Host};
+use crate::interfaces::host::Host;
 use crate::interfaces::http;
 use crate::interfaces::mcp::McpServer;
 use crate::interfaces::service::{self, Places};
-use crate::operations::{self, Arguments};
-use crate::runner_kit::RunnerKit;
+use crate::operations::{self, Arguments, Call};
 use crate::views::Mode;
 
 pub(super) async fn start(
@@ -42,15 +42,17 @@ pub(super) async fn start(
     let kit = assemble::kit(loaded.config.clone(), &sources.env, Mode::Service)?;
     let keep_trying = matches.get_flag("keep_trying");
     let stop = interrupted();
+    let host = Arc::new(Host::service(kit.clone(), &loaded));
     let serving = match loaded.http {
-        Some(_) => Some(serve_http(&loaded, &kit, stop.clone()).await?),
+        Some(_) => Some(serve_http(&loaded, host.clone(), stop.clone()).await?),
         None => None,
     };
     let ready = || tracing::info!(instance = loaded.config.instance, "ready");
-    let ended = service::run(kit, claim, keep_trying, ready, stop.clone().cancelled_owned()).await;
+    let interrupted = stop.clone().cancelled_owned();
+    let ended = service::run(kit, host, claim, keep_trying, ready, interrupted).await;
     stop.cancel();
     if let Some(serving) = serving {
-        // Its own outcome was logged; the service's counts.
+        // It has nothing to tell; the service's outcome counts.
         let _ = serving.await;
     }
     ended
@@ -60,29 +62,21 @@ pub(super) async fn start(
 async fn ask(sources: Sources, arguments: Arguments, output: &Output) -> Result<()> {
     let host = Host::caller(sources)?;
     let entry = operations::find(operations::START).ok_or_else(super::odd)?;
-    let call = Call { progress: None, cancelled: interrupted() };
+    let mut call = Call::by("ipfs-accelerate", Transport::Cli);
+    call.cancelled = interrupted();
     output.answer(entry.tool, &host.call(entry, arguments, &call).await?)
 }
 
 async fn serve_http(
     loaded: &Loaded,
-    kit: &RunnerKit,
+    host: Arc<Host>,
     stop: tokio_util::sync::CancellationToken,
 ) -> Result<tokio::task::JoinHandle<()>> {
     let Some(address) = loaded.http else { return Err(super::odd()) };
-    let tokens = http::Tokens::of(loaded)?;
-    // Said now: what fails beside the loop is only logged.
-    tokens.must_be_chosen(address)?;
-    let listening = http::Listening::bind(address).await?;
-    output::announce(&listening, &tokens);
-    let host = Arc::new(Host::service(kit.clone()));
+    let listening = http::Listening::bind(address, http::Access::of(loaded)?).await?;
+    output::announce(&listening)?;
     let server = McpServer::new(host.clone(), false);
-    Ok(tokio::spawn(async move {
-        let serving = listening.serve(http::by_role(server), http::routes(host), tokens, stop);
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "HTTP ended");
-        }
-    }))
+    Ok(tokio::spawn(listening.serve(http::by_role(server), http::routes(host), stop)))
 }
 
 /// Becomes the leader of a session of its own, so that the terminal's end does not end it.

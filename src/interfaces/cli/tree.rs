@@ -130,15 +130,22 @@ fn mcp() -> Command {
     let start =
         Command::new("start").about("Serve MCP on stdio, or with --http over streamable HTTP");
     // Two things could be called read-only here; the tools are meant.
-    let start = configured(start)
-        .mut_arg("read_only", |arg| arg.long("read-only-containers"))
-        .mut_arg("http", |arg| arg.hide_short_help(false))
-        .arg(flag("look_only", "read-only", "Offer only the tools that change nothing"));
+    let tools =
+        |command| configured(command).mut_arg("read_only", |arg| arg.long("read-only-containers"));
+    let start = tools(start).mut_arg("http", |arg| arg.hide_short_help(false)).arg(flag(
+        "look_only",
+        "read-only",
+        "Offer only the tools that change nothing",
+    ));
+    let link = Command::new("link")
+        .about("Print a link that signs a browser in at the HTTP server that runs here, once");
+    let link = tools(link).arg(flag("look_only", "read-only", "Let it only look"));
     Command::new("mcp")
         .about("Serve assistants and dashboards")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(start)
+        .subcommand(link)
 }
 
 fn flag(id: &'static str, long: &'static str, help: &'static str) -> Arg {

@@ -20,7 +20,7 @@ pub use self::stage::Choice;
 use self::stage::Stage;
 use self::view::View;
 use super::host::Host;
-use super::http::{self, Listening, Tokens};
+use super::http::{self, Access, Listening};
 use super::mcp::McpServer;
 use crate::config::Environment;
 use crate::error::{Error, Result};
@@ -89,8 +89,9 @@ async fn show(
     stage: &Stage,
     stop: &CancellationToken,
 ) -> Result<View> {
-    let tokens = Tokens::of(&stage.loaded)?;
-    let listening = Listening::bind(([127, 0, 0, 1], 0).into()).await?;
+    let access = Access::of(&stage.loaded)?;
+    let listening = Listening::bind(([127, 0, 0, 1], 0).into(), access).await?;
+    let link = listening.link(http::Role::Operate)?.link;
     let mut view = View {
         engine: stage.engine.clone(),
         github: github.url(),
@@ -98,9 +99,9 @@ async fn show(
         max: stage.kit.config().max_runners,
         ..View::default()
     };
-    let host = Arc::new(Host::service(stage.kit.clone()));
+    let host = Arc::new(Host::service(stage.kit.clone(), &stage.loaded));
     let servers = http::by_role(McpServer::new(host.clone(), false));
-    let serving = listening.serve(servers, http::routes(host), tokens, stop.clone());
+    let serving = listening.serve(servers, http::routes(host), stop.clone());
     tokio::spawn(serving);
     stage.kit.start_autoscaler().await?;
 
@@ -109,7 +110,7 @@ async fn show(
     let mut printed = None;
     if terminal.is_none() {
         println!(
-            "Engine: {}\nGitHub: simulated at {}\nMCP: {}",
+            "Engine: {}\nGitHub: simulated at {}\nMCP: {}\nDashboard: {link}",
             view.engine, view.github, view.http
         );
     }

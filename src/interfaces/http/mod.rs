@@ -1,48 +1,66 @@
-//! HTTP: MCP at `/mcp`, metrics at `/metrics`, health at `/healthz` and `/readyz`.
+//! HTTP: MCP at `/mcp`, a page at `/`, metrics at `/metrics`, health at `/healthz` and `/readyz`.
 //!
-//! All but health needs a bearer token; the loopback address is the default, and another one is
-//! refused unless the operator has chosen the token.
+//! A request comes by its connection (`connections`) to the door, which knows hosts and origins
+//! (`door`), and must then show who sends it (`access`): a bearer token (`tokens`), or a session
+//! token (`session`) that a browser was given for the code in a link (`codes`). All but health,
+//! the page and that exchange need one. The loopback address is the default; another one is refused
+//! unless the operator has chosen the token.
 
+mod access;
+mod beacon;
+mod bucket;
+mod codes;
+mod connections;
+mod door;
+mod endpoint;
+mod link;
 mod metrics;
+mod page;
+mod refusal;
+mod session;
 mod tokens;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
-use axum::serve::ListenerExt;
+use axum::routing::{any, get, post};
 use rmcp::ServerHandler;
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
-use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use self::tokens::{Role, Tokens};
+pub use self::access::{Access, Link};
+use self::beacon::Beacon;
+use self::endpoint::Endpoint;
+use self::refusal::Refusal;
+pub use self::tokens::Role;
 use super::host::Host;
 use super::mcp::McpServer;
+use crate::audit::Transport;
 use crate::error::{Code, Error, Result};
-use crate::operations;
-
-/// How long open streams may go on when the server ends.
-const DRAIN: Duration = Duration::from_secs(2);
-/// Sessions of older clients that say nothing are dropped after this long.
-const SESSION_IDLE: Duration = Duration::from_secs(120);
 
 /// A port that is listened at, and not answered yet.
 pub struct Listening {
     listener: TcpListener,
     address: SocketAddr,
+    access: Access,
+    /// Without it all works but `mcp link`.
+    beacon: Option<Beacon>,
 }
 
 impl Listening {
-    /// Listens at `address`.
-    pub async fn bind(address: SocketAddr) -> Result<Self> {
+    /// Listens at `address` for those whom `access` lets in. A public address is refused unless
+    /// the operator chose the token.
+    pub async fn bind(address: SocketAddr, access: Access) -> Result<Self> {
+        access.must_be_chosen(address)?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "HTTP is served without TLS: put a proxy with TLS before it");
+        }
         let failed = |error: std::io::Error| {
             Error::internal(
                 format!("HTTP cannot be served at {address}: {error}."),
@@ -51,12 +69,26 @@ impl Listening {
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address })
+        let beacon = Beacon::light(access.beacon(), address).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "other commands cannot find the HTTP server");
+            None
+        });
+        Ok(Self { listener, address, access, beacon })
     }
 
     /// The address, with the port that the system chose for port 0.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The file of the token that was made for the user, unless the operator chose one.
+    pub fn token_file(&self) -> Option<&Path> {
+        self.access.token_file()
+    }
+
+    /// A link that signs a browser in as `role`.
+    pub fn link(&self, role: Role) -> Result<Link> {
+        self.access.link(self.address, role)
     }
 
     /// Serves MCP with what `server_for` makes for each role, and `routes` beside it, until `stop`
@@ -65,29 +97,11 @@ impl Listening {
         self,
         server_for: impl Fn(Role) -> S,
         routes: Routes,
-        tokens: Tokens,
         stop: CancellationToken,
-    ) -> Result<()> {
-        tokens.must_be_chosen(self.address)?;
-        if !self.address.ip().is_loopback() {
-            tracing::warn!(address = %self.address, "HTTP is served without TLS: put a proxy with TLS before it");
-        }
-        let router = router(self.address, server_for, routes, tokens, &stop);
-        // Without it an event of a stream waits for the client's acknowledgement, 40 ms.
-        let listener = self.listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "a connection stays slow");
-            }
-        });
-        let (closing, closed) = (stop.clone(), stop.clone());
-        let serving =
-            axum::serve(listener, router).with_graceful_shutdown(closing.cancelled_owned());
-        tokio::select! {
-            served = serving.into_future() => served.map_err(|error| {
-                Error::internal(format!("HTTP ended: {error}."), "Start it again.")
-            }),
-            () = async { closed.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
-        }
+    ) {
+        let router = router(self.address, server_for, routes, self.access, &stop);
+        connections::serve(self.listener, router, stop).await;
+        drop(self.beacon);
     }
 }
 
@@ -102,18 +116,20 @@ pub struct Routes {
 
 /// Gives `server` to those who may operate, and what only looks to those who may look.
 pub fn by_role(server: McpServer) -> impl Fn(Role) -> McpServer {
+    let server = server.over(Transport::Http);
     move |role| match role {
         Role::Operate => server.clone(),
         Role::Look => server.looking_only(),
     }
 }
 
-/// The product's own routes: metrics and health of what `host` does.
+/// The product's own routes: the page, and metrics and health of what `host` does.
 pub fn routes(host: Arc<Host>) -> Routes {
     let open = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(host.clone());
+        .with_state(host.clone())
+        .merge(page::routes());
     let guarded = Router::new().route("/metrics", get(metrics::scrape)).with_state(host);
     Routes { open, guarded }
 }
@@ -122,74 +138,45 @@ fn router<S: ServerHandler + Clone>(
     address: SocketAddr,
     server_for: impl Fn(Role) -> S,
     routes: Routes,
-    tokens: Tokens,
+    access: Access,
     stop: &CancellationToken,
 ) -> Router {
-    let port = address.port();
-    let names = [
-        "localhost".to_owned(),
-        "127.0.0.1".to_owned(),
-        "[::1]".to_owned(),
-        address.ip().to_string(),
-    ];
-    let origins: Vec<_> = names.iter().map(|name| format!("http://{name}:{port}")).collect();
-    let config = StreamableHttpServerConfig::default()
-        .with_json_response(true)
-        .with_cancellation_token(stop.child_token())
-        .with_allowed_hosts(names)
-        .with_allowed_origins(origins);
-    // The names by which others reach this host are theirs to know; the chosen token protects it.
-    let config = if address.ip().is_loopback() { config } else { config.disable_allowed_hosts() };
-    let service = |role: Role| {
-        let server = server_for(role);
-        let mut sessions = LocalSessionManager::default();
-        sessions.session_config.keep_alive = Some(SESSION_IDLE);
-        StreamableHttpService::new(move || Ok(server.clone()), Arc::new(sessions), config.clone())
-    };
-    let (operate, look) = (service(Role::Operate), service(Role::Look));
+    let endpoint = |role| Endpoint::new(server_for(role), stop);
+    let (operate, look) = (endpoint(Role::Operate), endpoint(Role::Look));
     // Who has no role never gets here; if that were ever wrong, nothing is answered.
     let mcp = move |request: Request| {
-        let service = match request.extensions().get::<Role>() {
+        let endpoint = match request.extensions().get::<Role>() {
             Some(Role::Operate) => Some(operate.clone()),
             Some(Role::Look) => Some(look.clone()),
             None => None,
         };
         async move {
-            match service {
-                Some(service) => service.handle(request).await.map(axum::body::Body::new),
+            match endpoint {
+                Some(endpoint) => endpoint.answer(request).await.into_response(),
                 None => StatusCode::UNAUTHORIZED.into_response(),
             }
         }
     };
+    let door = Arc::new(access.door(address));
     Router::new()
         .route("/mcp", any(mcp))
+        .route("/session/code", post(access::make_code))
+        .fallback(nothing)
+        .with_state(access.clone())
         .merge(routes.guarded)
-        .route_layer(middleware::from_fn_with_state(Arc::new(tokens), authorize))
+        .layer(middleware::from_fn_with_state(access.clone(), access::authorize))
+        .merge(Router::new().route("/session", post(access::sign_in)).with_state(access))
         .merge(routes.open)
+        .layer(door.cors())
+        .layer(middleware::from_fn_with_state(door, door::guard))
 }
 
-async fn authorize(
-    State(tokens): State<Arc<Tokens>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    match given.and_then(|given| tokens.role(given)) {
-        Some(role) => {
-            request.extensions_mut().insert(role);
-            next.run(request).await
-        }
-        None => {
-            let error = Error::new(
-                Code::NotAuthenticated,
-                "A bearer token is needed.",
-                "Send `Authorization: Bearer TOKEN`; the token's file is named when the server starts.",
-            );
-            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-            (StatusCode::UNAUTHORIZED, challenge, axum::Json(operations::failure(&error)))
-                .into_response()
-        }
-    }
+async fn nothing() -> Refusal {
+    let remedy = "MCP is at /mcp, the page at /.";
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        Error::new(Code::NotFound, "There is nothing here.", remedy),
+    )
 }
 
 /// Ready is a loop that runs and last saw what it looked for.

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod races;
+mod told;
 mod world;
 
 use std::collections::BTreeSet;

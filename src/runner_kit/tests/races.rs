@@ -10,13 +10,13 @@ use super::world::{World, repo};
 use crate::adapters::memory::MemoryEngine;
 use crate::error::{Code, Result};
 use crate::lifecycle::Parts;
-use crate::model::{Container, Ended};
+use crate::model::{Container, Ended, Inspection};
 use crate::ports::{Engine, Host, Launch, Report};
 use crate::runner_kit::RunnerKit;
 use crate::snapshot::EventKind;
 use crate::views::Mode;
 
-async fn settle() {
+pub(super) async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
@@ -87,22 +87,24 @@ async fn while_the_autoscaler_is_off_a_look_that_nobody_asked_for_launches_nothi
 }
 
 /// An engine whose listings can be held back after they were made, as on a busy host.
-struct LateEngine {
+pub(super) struct LateEngine {
     inner: Arc<MemoryEngine>,
     holds_listing: AtomicBool,
     holds_launch: AtomicBool,
     breaks_launch: AtomicBool,
-    release: Notify,
+    pub(super) release: Notify,
+    held: AtomicBool,
 }
 
 impl LateEngine {
-    fn beside(world: &World) -> (Arc<Self>, RunnerKit) {
+    pub(super) fn beside(world: &World) -> (Arc<Self>, RunnerKit) {
         let late = Arc::new(Self {
             inner: world.engine.clone(),
             holds_listing: AtomicBool::new(false),
             holds_launch: AtomicBool::new(false),
             breaks_launch: AtomicBool::new(false),
             release: Notify::new(),
+            held: AtomicBool::new(false),
         });
         let Parts { source, registrar, history, clock, .. } = world.parts.clone();
         let parts = Parts::new(source, registrar, late.clone(), history, clock);
@@ -110,8 +112,19 @@ impl LateEngine {
         (late, RunnerKit::from_parts(config, parts, Mode::InProcess))
     }
 
+    /// Holds the next launch back.
+    pub(super) fn hold_launch(&self) {
+        self.holds_launch.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether something is held back.
+    pub(super) fn is_holding(&self) -> bool {
+        self.held.load(Ordering::SeqCst)
+    }
+
     async fn wait_if(&self, held: &AtomicBool) {
         if held.swap(false, Ordering::SeqCst) {
+            self.held.store(true, Ordering::SeqCst);
             self.release.notified().await;
         }
     }
@@ -145,6 +158,10 @@ impl Engine for LateEngine {
 
     async fn remove(&self, container: &Container) -> Result<()> {
         self.inner.remove(container).await
+    }
+
+    async fn inspect(&self, id: &str) -> Result<Inspection> {
+        self.inner.inspect(id).await
     }
 
     async fn logs(&self, id: &str, lines: usize) -> Result<String> {
