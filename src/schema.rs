@@ -63,7 +63,7 @@ pub fn bare(schema: &mut Value) {
 
 fn outline(schema: &mut Value, levels: usize) {
     let Value::Object(members) = schema else { return };
-    members.retain(|name, _| !matches!(name.as_str(), "description" | "required" | "format"));
+    members.retain(|name, _| !NOT_TOLD.contains(&name.as_str()));
     if members.get("minimum") == Some(&Value::from(0)) {
         members.remove("minimum");
     }
@@ -105,6 +105,9 @@ fn either_or_null(members: &mut Map<String, Value>) {
     either.insert("type".into(), only);
     members.insert("anyOf".into(), json!([either, { "type": "null" }]));
 }
+
+/// What somebody who reads a result does not need.
+const NOT_TOLD: [&str; 5] = ["description", "required", "format", "pattern", "examples"];
 
 /// As many choices are worth telling each time.
 const FEW: usize = 6;
