@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::bundle;
 use crate::config::{file_schema, options};
 use crate::error::{Error, Result};
 use crate::operations::OPERATIONS;
@@ -40,7 +41,9 @@ pub fn files(directory: &Path) -> Result<Vec<Generated>> {
     });
     let config = ("schemas/config.json".to_owned(), pretty(&file_schema()));
     let readme = ("README.md".to_owned(), readme(directory)?);
-    let all = tools.chain([config, readme]);
+    let server = ("server.json".to_owned(), pretty(&bundle::server()));
+    let manifest = ("mcpb/manifest.json".to_owned(), pretty(&bundle::manifest()));
+    let all = tools.chain([config, readme, server, manifest]);
     Ok(all.map(|(path, text)| Generated { path: path.into(), text }).collect())
 }
 

@@ -1,5 +1,6 @@
 //! The ways in: command line, MCP over stdio and socket, HTTP. No decisions, only translation.
 
+pub mod bundle;
 mod caller;
 pub mod cli;
 pub mod demo;

@@ -1,6 +1,11 @@
 //! From JSON or typed words to the arguments of an operation, with errors that name the field.
 
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use clap::ArgMatches;
+use once_cell::sync::Lazy;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,6 +14,7 @@ use serde_json::Value;
 use super::Arguments;
 use crate::config::did_you_mean;
 use crate::error::{Error, Result};
+use crate::model::clean_text;
 use crate::schema;
 
 /// The schema of arguments: no others are taken.
@@ -23,10 +29,20 @@ pub(super) fn input_schema<T: JsonSchema>() -> Value {
     schema
 }
 
+/// The schemas that were needed so far: a call needs its own each time, and making one takes longer
+/// than most calls.
+static KNOWN: Lazy<Mutex<HashMap<TypeId, Arc<Value>>>> = Lazy::new(Mutex::default);
+
+fn known<T: JsonSchema + 'static>() -> Arc<Value> {
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let schema = known.entry(TypeId::of::<T>());
+    schema.or_insert_with(|| Arc::new(schema::input::<T>())).clone()
+}
+
 /// Reads `arguments` as a `T`. An argument that is null counts as left out.
-pub fn parse<T: DeserializeOwned + JsonSchema>(mut arguments: Arguments) -> Result<T> {
+pub fn parse<T: DeserializeOwned + JsonSchema + 'static>(mut arguments: Arguments) -> Result<T> {
     arguments.retain(|_, value| !value.is_null());
-    let schema = schema::input::<T>();
+    let schema = known::<T>();
     let known: Vec<&str> = schema
         .get("properties")
         .and_then(Value::as_object)
@@ -38,7 +54,7 @@ pub fn parse<T: DeserializeOwned + JsonSchema>(mut arguments: Arguments) -> Resu
     serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
         let path = error.path().to_string();
         // It repeats the value, which may be long and hold anything.
-        let reason = crate::model::clean_text(&error.into_inner().to_string(), 200);
+        let reason = clean_text(&error.into_inner().to_string(), 200);
         match path.as_str() {
             "." => Error::new(
                 crate::error::Code::InvalidArgument,
@@ -68,7 +84,7 @@ pub(super) fn typed<T: clap::Args + Serialize>(matches: &ArgMatches) -> Result<A
 }
 
 fn unknown_argument(name: &str, known: &[&str]) -> Error {
-    let name = crate::model::clean_text(name, 60);
+    let name = clean_text(name, 60);
     let remedy = match did_you_mean(&name, known.iter().copied()) {
         Some(meant) => format!("Did you mean `{meant}`?"),
         None if known.is_empty() => "There are no arguments.".to_owned(),
@@ -91,7 +107,7 @@ mod tests {
     use crate::config::StartInput;
     use crate::operations::StopContainerInput;
 
-    fn refused<T: DeserializeOwned + JsonSchema>(arguments: Value) -> Error {
+    fn refused<T: DeserializeOwned + JsonSchema + 'static>(arguments: Value) -> Error {
         parse::<T>(arguments.as_object().unwrap().clone()).err().unwrap()
     }
 
@@ -102,6 +118,12 @@ mod tests {
         let error = refused::<StartInput>(json!({ "repos": ["a/b", 7] }));
         assert!(error.message.starts_with("Invalid value for `repos[1]`:"), "{error}");
         assert!(error.remedy.contains("Globs"), "{error}");
+    }
+
+    #[test]
+    fn a_refusal_does_not_repeat_a_long_value() {
+        let error = refused::<StartInput>(json!({ "max_runners": "many ".repeat(10_000) }));
+        assert!(error.message.len() < 300, "{} bytes", error.message.len());
     }
 
     #[test]

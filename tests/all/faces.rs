@@ -244,6 +244,22 @@ async fn a_client_that_hangs_up_at_once_ends_the_server_in_peace() {
 }
 
 #[tokio::test]
+async fn a_server_whose_log_nobody_reads_goes_on() {
+    let home = Home::new([("RUNNER_KIT_INSTANCE", "faces-deaf".to_owned())]);
+    let mut command = home.command("mcp start --verbose --http 127.0.0.1:0");
+    let mut server = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
+    let first = lines.next_line().await.unwrap().unwrap();
+    drop(lines);
+    let address = first.strip_prefix("Serving MCP at http://").unwrap().trim_end_matches("/mcp");
+    for _ in 0..3 {
+        assert_eq!(get(address, "/healthz", None).await.0, StatusCode::OK);
+        assert_eq!(get(address, "/metrics", Some("wrong")).await.0, StatusCode::UNAUTHORIZED);
+    }
+    server.kill().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_tool_starts_a_service_that_outlives_the_assistant() {
     let world = World::new("faces-outlive", &[]).await;
     world.github.add_org("octo-org");

@@ -54,10 +54,13 @@ fn the_readme_shows_the_clients_configurations_as_the_examples_have_them() {
     let readme = fs::read_to_string(project().join("README.md")).unwrap();
     let blocks: Vec<&str> =
         readme.split("```json\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
-    for name in ["claude_desktop_config", "cursor_mcp", "vscode_mcp"] {
+    for name in ["claude_desktop_config", "cursor_mcp"] {
         let file = project().join(format!("examples/mcp/{name}.json"));
         let text = fs::read_to_string(file).unwrap();
         serde_json::from_str::<serde_json::Value>(&text).unwrap();
         assert!(blocks.contains(&text.as_str()), "{name} differs from the README");
     }
+    let script = fs::read_to_string(project().join("examples/mcp/claude_code.sh")).unwrap();
+    let command = script.lines().find_map(|line| line.strip_prefix("exec ")).unwrap();
+    assert!(readme.contains(command.trim_end_matches(" \"$@\"")), "{command}");
 }

@@ -3,12 +3,15 @@
 // Clippy takes only the functions marked as tests for tests, not what they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod assistant;
 mod autoscaling;
 mod bad_days;
 mod bounds;
 mod demo;
+mod distribution;
 mod engine;
 mod faces;
+mod fuzz;
 mod generated;
 mod hostile;
 mod house;

@@ -1,4 +1,5 @@
-//! The command line: `runner` with one command per operation, `mcp start`, `demo`.
+//! The command line: `runner` with one command per operation, `mcp start`, `bundle`,
+//! `demo`.
 
 mod output;
 mod start;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use self::output::Output;
 use super::host::Host;
 use super::mcp::McpServer;
-use super::{generate, http};
+use super::{bundle, generate, http};
 use crate::audit::{Audit, Transport};
 use crate::config::{Environment, OperatorOptions, Sources, StartInput, load};
 use crate::error::{Code, Error, Result};
@@ -96,6 +97,10 @@ async fn dispatch(matches: &ArgMatches, output: &Output) -> Result<()> {
         Some(("simulated-runner", _)) => {
             let code = super::demo::simulated_runner().await;
             std::process::exit(code)
+        }
+        Some(("bundle", matches)) => {
+            let file = matches.get_one::<String>("output").ok_or_else(odd)?;
+            output.packed(&bundle::pack(file.as_ref())?)
         }
         Some(("generate", matches)) => {
             generate::write(matches.get_one::<String>("directory").map(AsRef::as_ref))

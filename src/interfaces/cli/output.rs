@@ -1,6 +1,7 @@
 //! What the command line prints: data on stdout, everything else on stderr.
 
 use std::ffi::OsString;
+use std::fmt::Arguments;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -11,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::audit::Record;
 use crate::config::{Environment, Row};
 use crate::error::{Code, Error, Result};
+use crate::interfaces::bundle::Bundle;
 use crate::interfaces::http::{Link, Listening, Role};
 use crate::interfaces::text;
 use crate::operations::{Answer, failure};
@@ -61,10 +63,19 @@ impl Output {
     /// Prints a link to sign in by.
     pub(super) fn link(&self, link: &Link) -> Result<()> {
         if self.for_people {
-            eprintln!("It can be used once, until {}.", link.expires_at);
+            say(format_args!("It can be used once, until {}.", link.expires_at));
             return print(&format!("{}\n", link.link));
         }
         self.json(link)
+    }
+
+    /// Prints what was packed.
+    pub(super) fn packed(&self, bundle: &Bundle) -> Result<()> {
+        if self.for_people {
+            let Bundle { file, bytes, sha256 } = bundle;
+            return print(&format!("{}: {bytes} bytes, SHA-256 {sha256}\n", file.display()));
+        }
+        self.json(bundle)
     }
 
     fn json(&self, data: &impl serde::Serialize) -> Result<()> {
@@ -80,10 +91,10 @@ impl Output {
     /// Prints `error`; its exit code.
     pub(super) fn error(&self, error: &Error) -> ExitCode {
         if self.for_people {
-            eprint!("{}", text::render_error(error));
+            say_on(format_args!("{}", text::render_error(error)));
         } else {
             let text = serde_json::to_string_pretty(&failure(error));
-            eprintln!("{}", text.unwrap_or_else(|_| error.to_string()));
+            say(format_args!("{}", text.unwrap_or_else(|_| error.to_string())));
         }
         ExitCode::from(error.exit_code())
     }
@@ -119,7 +130,7 @@ impl Output {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return false;
         }
-        eprint!("{} Stop it all the same? [y/N] ", error.message);
+        say_on(format_args!("{} Stop it all the same? [y/N] ", error.message));
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer);
         read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
@@ -135,6 +146,8 @@ impl Output {
         let colours = io::stderr().is_terminal() && env.get("NO_COLOR").is_none();
         let log = tracing_subscriber::fmt()
             .with_writer(io::stderr)
+            // Telling of it that nobody reads the log would end the program.
+            .log_internal_errors(false)
             .with_env_filter(filter)
             .with_ansi(colours);
         // A second call, in a test, keeps the first.
@@ -144,19 +157,28 @@ impl Output {
 
 /// Says once where HTTP is served and how to get in.
 pub(super) fn announce(listening: &Listening) -> Result<()> {
-    eprintln!("Serving MCP at http://{}/mcp", listening.address());
+    say(format_args!("Serving MCP at http://{}/mcp", listening.address()));
     if let Some(file) = listening.token_file() {
-        eprintln!("Bearer token: {}", file.display());
+        say(format_args!("Bearer token: {}", file.display()));
     }
-    eprintln!("Dashboard: {}", listening.link(Role::Operate)?.link);
+    say(format_args!("Dashboard: {}", listening.link(Role::Operate)?.link));
     Ok(())
 }
 
 /// Says how to go on, past the data.
 fn more(cursor: Option<&str>) {
     if let Some(cursor) = cursor {
-        eprintln!("There are more: --cursor {cursor}");
+        say(format_args!("There are more: --cursor {cursor}"));
     }
+}
+
+/// Tells a person, who may have gone: `eprintln!` would end the program for that.
+fn say(text: Arguments<'_>) {
+    say_on(format_args!("{text}\n"));
+}
+
+fn say_on(text: Arguments<'_>) {
+    let _ = io::stderr().write_fmt(text);
 }
 
 fn print(text: &str) -> Result<()> {

@@ -3,6 +3,7 @@
 use clap::{Arg, ArgAction, Args, Command, value_parser};
 
 use crate::config::{OperatorOptions, StartInput};
+use crate::interfaces::bundle;
 use crate::interfaces::demo::DemoArgs;
 use crate::operations::{Entry, OPERATIONS, START};
 
@@ -28,6 +29,17 @@ pub(super) fn command() -> Command {
         .subcommand(DemoArgs::augment_args(Command::new("demo")).about(
             "Show the whole system at work: a simulated GitHub, and real runners where Docker answers",
         ))
+        .subcommand(
+            Command::new("bundle")
+                .about("Pack this program as an MCP bundle (.mcpb) that assistants install")
+                .arg(
+                    Arg::new("output")
+                        .long("output")
+                        .value_name("FILE")
+                        .default_value(bundle::FILE)
+                        .help("Where to write it"),
+                ),
+        )
         .subcommand(
             Command::new("simulated-runner")
                 .hide(true)

@@ -8,11 +8,13 @@ mod complete;
 mod confirm;
 mod prompts;
 mod resources;
+mod stdio;
 mod tools;
 mod watching;
 
 use std::sync::Arc;
 
+use rmcp::ErrorData;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
@@ -21,16 +23,16 @@ use rmcp::model::{
     ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, SubscribeRequestParams,
     SubscriptionFilter, Tool, UnsubscribeRequestParams,
 };
-use rmcp::service::{RequestContext, RoleServer, ServerInitializeError, SubscriptionContext};
-use rmcp::{ErrorData, ServiceExt};
+use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
+use tokio_util::sync::CancellationToken;
 
 use self::confirm::Seal;
 use self::watching::Watching;
 use super::host::Host;
 use crate::audit::Transport;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error};
 use crate::model::clean_text;
-use crate::operations::{self, Entry, OPERATIONS};
+use crate::operations::{self, Entry};
 
 /// What an assistant is told once, before it sees the tools.
 const INSTRUCTIONS: &str = "Runs one-job GitHub Actions runner containers on this Docker host. \
@@ -47,13 +49,16 @@ pub struct McpServer {
     transport: Transport,
     seal: Arc<Seal>,
     watching: Watching,
+    /// Cancelled when the client says no more: streams that nobody reads end then.
+    hung_up: CancellationToken,
 }
 
 impl McpServer {
     /// A server that has `host` do what is asked, or only what changes nothing.
     pub fn new(host: Arc<Host>, read_only: bool) -> Self {
         let (transport, seal) = (Transport::Stdio, Arc::default());
-        Self { host, read_only, transport, seal, watching: Watching::default() }
+        let (watching, hung_up) = (Watching::default(), CancellationToken::new());
+        Self { host, read_only, transport, seal, watching, hung_up }
     }
 
     /// The same server for those who come by `transport`.
@@ -66,35 +71,6 @@ impl McpServer {
     #[must_use]
     pub fn looking_only(&self) -> Self {
         Self { read_only: true, ..self.clone() }
-    }
-
-    /// Serves on stdin and stdout until the client hangs up or `shutdown` resolves.
-    pub async fn serve_stdio(self, shutdown: impl Future<Output = ()>) -> Result<()> {
-        let failed = |error: &dyn std::fmt::Display| {
-            Error::internal(
-                format!("The MCP session could not begin: {error}."),
-                "Check the client.",
-            )
-        };
-        let stdio = (tokio::io::stdin(), tokio::io::stdout());
-        tokio::pin!(shutdown);
-        let running = tokio::select! {
-            running = self.serve(stdio) => match running {
-                Ok(running) => running,
-                // A client that hangs up before it says anything wants nothing.
-                Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
-                Err(error) => return Err(failed(&error)),
-            },
-            () = &mut shutdown => return Ok(()),
-        };
-        let end = running.cancellation_token();
-        tokio::select! {
-            ended = running.waiting() => ended.map(drop).map_err(|error| failed(&error)),
-            () = &mut shutdown => {
-                end.cancel();
-                Ok(())
-            }
-        }
     }
 
     fn offers(&self, entry: &Entry) -> bool {
@@ -134,12 +110,11 @@ impl ServerHandler for McpServer {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let offered = OPERATIONS.iter().filter(|entry| self.offers(entry));
-        Ok(ListToolsResult::with_all_items(offered.map(tools::tool).collect()))
+        Ok(ListToolsResult::with_all_items(tools::tools(|entry| self.offers(entry))))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        operations::find(name).map(tools::tool)
+        tools::find(name)
     }
 
     async fn call_tool(
@@ -212,7 +187,10 @@ impl ServerHandler for McpServer {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        watching::listen(&self.host, context).await;
+        tokio::select! {
+            () = watching::listen(&self.host, context) => {}
+            () = self.hung_up.cancelled() => {}
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use once_cell::sync::Lazy;
 use rmcp::ErrorData;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock,
@@ -19,7 +20,7 @@ use crate::audit::{Caller, Transport};
 use crate::error::{Code, Error, Result};
 use crate::interfaces::remote::{CALLER, OnBehalf};
 use crate::model::clean_text;
-use crate::operations::{self, Answer, Arguments, Call, Entry};
+use crate::operations::{self, Answer, Arguments, Call, Entry, OPERATIONS};
 use crate::schema;
 
 /// Bytes of the entries of a list: with the rest a result stays under 8 KB, which a model can bear.
@@ -28,8 +29,22 @@ const ROOM: usize = 7_000;
 /// How long the last steps may take to reach the client.
 const LAST_STEPS: Duration = Duration::from_secs(1);
 
+/// The tools in the order of the table, made once: each call is checked against its own.
+static TOOLS: Lazy<Vec<Tool>> = Lazy::new(|| OPERATIONS.iter().map(tool).collect());
+
+/// The tools of the operations that are `offered`.
+pub(super) fn tools(offered: impl Fn(&Entry) -> bool) -> Vec<Tool> {
+    let both = OPERATIONS.iter().zip(TOOLS.iter());
+    both.filter(|(entry, _)| offered(entry)).map(|(_, tool)| tool.clone()).collect()
+}
+
+/// The tool `name`.
+pub(super) fn find(name: &str) -> Option<Tool> {
+    TOOLS.iter().find(|tool| tool.name == name).cloned()
+}
+
 /// How an operation is shown.
-pub(super) fn tool(entry: &Entry) -> Tool {
+fn tool(entry: &Entry) -> Tool {
     let object = |schema: Value| match schema {
         Value::Object(schema) => Arc::new(schema),
         _ => Arc::default(),
@@ -82,6 +97,16 @@ impl McpServer {
             told.map(|(token, steps)| tokio::spawn(tell(context.peer.clone(), token, steps)));
         let confirmation = Confirmation::of(entry, &request, &self.seal)?;
         let arguments = request.arguments.unwrap_or_default();
+        if entry.tool == operations::START && arguments.get("background") == Some(&false.into()) {
+            // It would stay for ever.
+            let (hung_up, cancelled) = (self.hung_up.clone(), call.cancelled.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = hung_up.cancelled() => cancelled.cancel(),
+                    () = cancelled.cancelled() => {}
+                }
+            });
+        }
         let answer = match confirmation {
             Confirmation::Given(subject) => self.confirmed(entry, arguments, subject, &call).await,
             Confirmation::Denied => Err(self.denied(entry, arguments, &call)),

@@ -1,5 +1,6 @@
 //! Worlds for tests: what several of them need.
 
+pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod program;
@@ -14,11 +15,16 @@ use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
     RemoveVolumeOptions,
 };
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use runner_kit::config::{
     Bounds, DockerAccess, EngineKind, Profile, PullPolicy, RegistrationKind, RunnerConfig,
     RunnerEnv, ScopeKind,
 };
 use runner_kit::model::Labels;
+use serde_json::Value;
 
 /// The engine for assertions, past the code under test.
 pub(crate) fn docker() -> Docker {
@@ -65,6 +71,16 @@ pub(crate) fn config(instance: &str, work_dir: PathBuf, script: &str) -> RunnerC
         bounds: Bounds::default(),
         runner_env: RunnerEnv(vec![("TEST_SCRIPT".to_owned(), script.to_owned())]),
     }
+}
+
+/// The status and the JSON of the answer to `request` with `body`.
+pub(crate) async fn answer(request: ::http::request::Builder, body: String) -> (u16, Value) {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let request = request.body(Full::from(body)).expect("a request");
+    let response = client.request(request).await.expect("an answer");
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.expect("a body").to_bytes();
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
 /// What there is of `instance`: its containers, helpers included, and its volumes.
