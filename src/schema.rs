@@ -70,9 +70,10 @@ fn outline(schema: &mut Value, levels: usize) {
     // Choices stood one by one so that each could be described.
     if let Some(choices) = constants(members.get("oneOf")) {
         members.remove("oneOf");
-        members.insert("type".into(), "string".into());
         if choices.len() <= FEW {
             members.insert("enum".into(), choices.into());
+        } else {
+            members.insert("type".into(), "string".into());
         }
     }
     match members.get_mut("items") {
@@ -223,7 +224,7 @@ mod tests {
         bare(&mut schema);
         assert!(!schema.to_string().contains("description"));
         assert!(!schema.to_string().contains("required"));
-        let choice = json!({ "type": "string", "enum": ["one", "other"] });
+        let choice = json!({ "enum": ["one", "other"] });
         assert_eq!(schema["properties"]["choice"]["anyOf"][0], choice);
     }
 
