@@ -16,4 +16,5 @@ mod generated;
 mod hostile;
 mod house;
 mod http;
+mod resources;
 mod support;
