@@ -70,7 +70,8 @@ const kept = new WeakMap();
 export function sync(parent, items, key, make, change) {
   const before = kept.get(parent) ?? new Map();
   const now = new Map();
-  let place = parent.firstElementChild;
+  // A table's head stays where it is.
+  let place = parent.tHead ? parent.tHead.nextElementSibling : parent.firstElementChild;
   for (const item of items) {
     const name = key(item);
     if (now.has(name)) continue;
