@@ -15,4 +15,5 @@ mod generated;
 mod hostile;
 mod house;
 mod http;
+mod resources;
 mod support;
