@@ -22,7 +22,14 @@ const CHARTS = [
   { id: "chart-budget", series: [{ name: "api_remaining", label: "requests left", colour: "--accent", fill: true }] },
 ];
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// The colour that a variable stands for in the theme of now: a canvas knows no variables.
+function colour(name) {
+  const probe = at("charts-empty");
+  probe.style.color = `var(${name})`;
+  const found = getComputedStyle(probe).color;
+  probe.style.color = "";
+  return found;
+}
 
 export function charts({ mcp, current }) {
   const drawn = new Map();
