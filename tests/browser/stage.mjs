@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -53,7 +53,7 @@ function freePort() {
 }
 
 // Sets the stage for the instance `name`.
-export async function stage(name, { maxRunners = 3, interval = 1 } = {}) {
+export async function stage(name, { maxRunners = 3, interval = 1, samples = [] } = {}) {
   const github = await world(name);
   const home = await mkdtemp(join(tmpdir(), "dashboard-"));
   const port = await freePort();
@@ -72,6 +72,12 @@ export async function stage(name, { maxRunners = 3, interval = 1 } = {}) {
     RUNNER_KIT_RUNNER_WORK_DIR: join(home, "work"),
     RUNNER_KIT_MEMORY_LIMIT: "256m",
   };
+  // What an earlier service would have left.
+  const state = join(home, "state/ipfs-accelerate");
+  await mkdir(state, { recursive: true, mode: 0o700 });
+  if (samples.length) {
+    await writeFile(join(state, `${name}.samples.jsonl`), samples.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  }
   let server;
   let said = "";
   const told = (args) => run(PROGRAM, args, { env }).then(({ stdout }) => stdout);

@@ -53,7 +53,8 @@ export function setMoment(element, when) {
     element.setAttribute("datetime", when);
     element.title = absolute(when);
   }
-  put(element, since(when) + (element.dataset.ago ? ` ${element.dataset.ago}` : ""));
+  const text = since(when);
+  put(element, element.dataset.ago && text !== "now" ? `${text} ${element.dataset.ago}` : text);
 }
 
 setInterval(() => {

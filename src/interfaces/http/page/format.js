@@ -2,9 +2,11 @@
 
 const UNITS = [["d", 86_400], ["h", 3_600], ["min", 60], ["s", 1]];
 
-// How long ago, in the largest unit, and the next one where that is a rough one.
+// How far from now, in the largest unit, and the next one where that is a rough one.
 export function since(when, now = Date.now()) {
-  return span(Math.max(0, Math.round((now - new Date(when)) / 1_000)));
+  const seconds = Math.round((now - new Date(when)) / 1_000);
+  // Clocks differ a little.
+  return seconds < -5 ? `in ${span(-seconds)}` : span(Math.max(0, seconds));
 }
 
 export function span(seconds) {

@@ -69,11 +69,12 @@ async function look(mine) {
 
 function make() {
   const act = actions({ mcp, current, changed: () => soon(), expired: ended });
-  const context = { mcp, can, current, act };
+  const publish = (part) => { latest = { ...latest, ...part }; };
+  const context = { mcp, can, current, act, publish };
   const panel = log(context);
   return {
     log: panel,
-    first: status({ ...context, publish: (data) => { latest = data; } }),
+    first: status(context),
     rest: [
       queue(context),
       runners({ ...context, openLog: panel.open }),

@@ -8,6 +8,7 @@ import { onTheme } from "../theme.js";
 const HEIGHT = 132;
 const AXIS = "11px system-ui, sans-serif";
 const HOURS = 3_600;
+const SHORTEST = 600;
 
 const CHARTS = [
   { id: "chart-queue", series: [{ name: "queued_jobs", label: "waiting", colour: "--waiting", fill: true }] },
@@ -55,10 +56,20 @@ export function charts({ mcp, current }) {
   function redraw() {
     const hours = Number(document.querySelector("[name=hours]:checked").value);
     const now = Math.floor(Date.now() / 1_000);
-    const from = now - hours * HOURS;
-    const rows = samples.rows.filter(([when]) => when >= from);
+    const rows = samples.rows.filter(([when]) => when >= now - hours * HOURS);
+    // As long as there is little to show, that is shown large.
+    const from = Math.max(now - hours * HOURS, Math.min(rows[0]?.[0] ?? now, now - SHORTEST));
     show(at("charts-empty"), rows.length < 2);
-    for (const chart of CHARTS) draw(chart, rows.concat(latest(now, rows)), from, now);
+    for (const chart of CHARTS) draw(chart, gaps(rows.concat(latest(now, rows))), from, now);
+  }
+
+  // Where nothing was sampled for long there is no line.
+  function gaps(rows) {
+    const longest = samples.interval_s * 2.5;
+    return rows.flatMap((row, index) => {
+      const before = rows[index - 1]?.[0] ?? row[0];
+      return row[0] - before > longest ? [[before + 1], row] : [row];
+    });
   }
 
   // The end of each line is now, not the last minute.
@@ -72,7 +83,7 @@ export function charts({ mcp, current }) {
       active_runners: status.active_runners,
       capacity: status.capacity.max,
       api_remaining: status.rate_limit?.remaining ?? null,
-      busy_runners: before ? before[samples.columns.indexOf("busy_runners")] : null,
+      busy_runners: status.busy,
     };
     return [samples.columns.map((name) => values[name] ?? null)];
   }

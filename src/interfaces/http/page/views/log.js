@@ -64,6 +64,7 @@ export function log({ mcp, can, act }) {
       onState(state) {
         streaming = state === "live";
         put(at("log-state"), streaming ? "Live" : "Reconnecting…");
+        at("log-state").dataset.state = state;
       },
     }).catch(() => {
       // It is asked for by the clock then.

@@ -21,7 +21,7 @@ export function queue({ mcp, can, current, act }) {
     const failed = h("td", { class: "number wide" });
     const go = h("button", { class: "small", on: { click: () => act.provision(entry.repo) } }, "Provision");
     go.setAttribute("aria-label", `Provision a runner for ${entry.repo}`);
-    const actions = h("td", { class: "actions" }, can("runner_provision_for_workflow") ? go : "");
+    const actions = h("td", { class: "actions wide" }, can("runner_provision_for_workflow") ? go : "");
     body.append(h("tr", {}, h("th", { scope: "row" }, toggle), h("td", { class: "number" }, waits, " ", stuck),
       h("td", { class: "number" }, since), running, failed, actions));
     body.parts = { waits, stuck, since, running, failed, toggle };
@@ -34,7 +34,7 @@ export function queue({ mcp, can, current, act }) {
     waits.dataset.some = entry.queued_jobs > 0;
     const unserved = entry.unmatched.reduce((sum, group) => sum + group.jobs, 0);
     show(stuck, unserved);
-    put(stuck, `+${count(unserved)} without a runner`);
+    put(stuck, `+${count(unserved)} stuck`);
     stuck.title = entry.unmatched.map((group) => group.reason).join("\n");
     setMoment(since, entry.waiting_since);
     put(running, count(entry.running));

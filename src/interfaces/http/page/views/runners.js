@@ -4,7 +4,7 @@ import { at, differs, explain, h, link, moment, put, setMoment, show, sync } fro
 import { bytes, many, percent } from "../format.js";
 import { Pages } from "../pages.js";
 
-export function runners({ mcp, can, act, openLog }) {
+export function runners({ mcp, can, act, openLog, publish }) {
   const pages = new Pages(mcp, "runner_list_containers");
   let usage = new Map();
   let measuring = false;
@@ -86,6 +86,8 @@ export function runners({ mcp, can, act, openLog }) {
 
   return async function refresh() {
     await look();
+    // Of a part of the list it can't be told.
+    if (!pages.hasMore) publish({ busy: pages.items.filter(({ phase }) => phase === "busy").length });
     measure();
   };
 }
