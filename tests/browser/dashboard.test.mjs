@@ -33,7 +33,7 @@ async function complaints(page) {
 const text = (page, selector) => page.locator(selector).textContent();
 const live = (page) => page.locator("#connection[data-state=live]").waitFor();
 
-describe("the dashboard", { timeout: 85_000 }, () => {
+describe("the dashboard", { timeout: 170_000 }, () => {
   let set;
   let chrome;
   let page;
@@ -207,7 +207,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     await page.getByRole("button", { name: "Stop the autoscaler" }).click();
     await page.locator("#state[data-state=stopped]").waitFor();
     // There is room again.
-    const busy = page.locator("#runners-table tr", { hasText: "build and test" }).first();
+    const busy = page.locator("#runners-table tr", { hasText: "acme/api" }).first();
     await busy.getByRole("button", { name: /^Stop / }).click();
     await page.getByRole("button", { name: "Stop it" }).click();
     await page.locator("#toast", { hasText: "is stopped and removed" }).waitFor();

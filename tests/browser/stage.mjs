@@ -18,7 +18,7 @@ const PROGRAM = process.env.RUNNER_KIT_PROGRAM ?? join(TARGET, "debug/ipfs-accel
 const WORLD = join(TARGET, "debug/examples/browser_world");
 export const SHOTS = join(ROOT, "target/screenshots");
 // Nothing takes this long unless it hangs.
-const PATIENCE = 30_000;
+const PATIENCE = 12_000;
 
 // A GitHub that wishes can be told to, and the image of its runners.
 async function world(tag) {
