@@ -30,6 +30,32 @@ async function complaints(page) {
     .map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target).join(", ")}`);
 }
 
+// Answers the lists with so many entries, a page at a time, as the server would.
+async function crowded(page, repos, runners) {
+  const at = new Date(Date.now() - 60_000).toISOString();
+  const lists = {
+    runner_list_workflows: Array.from({ length: repos }, (_, i) => ({
+      repo: `team-${i % 40}/service-${i}`, total_workflows: 3, running: 1, failed: 1, pending: 1,
+      queued_jobs: i % 7, waiting_since: at, unmatched: [],
+    })),
+    runner_list_containers: Array.from({ length: runners }, (_, i) => ({
+      container_id: i.toString(16).padStart(12, "0"), repo: `team-${i % 40}/service-${i}`, status: "running", created_at: at,
+      runner_name: `ipfs-browser-${i}`, labels: ["self-hosted"], phase: "busy", job: { id: i, run_id: i, name: `build ${i}`, url: "https://github.com/" },
+    })),
+  };
+  let turn = 0;
+  await page.route("**/mcp", async (route) => {
+    const { id, params } = route.request().postDataJSON();
+    const all = lists[params.name];
+    if (!all) return route.continue();
+    const { cursor = "0" } = params.arguments;
+    const from = Number(cursor);
+    const data = all.slice(from, from + 40).map((entry) => ({ ...entry, running: turn++ % 3, phase: turn % 2 ? "busy" : "idle" }));
+    const next = from + 40 < all.length ? { next_cursor: String(from + 40) } : {};
+    await route.fulfill({ json: { jsonrpc: "2.0", id, result: { structuredContent: { success: true, data, message: "", ...next } } } });
+  });
+}
+
 const text = (page, selector) => page.locator(selector).textContent();
 const live = (page) => page.locator("#connection[data-state=live]").waitFor();
 
@@ -191,6 +217,28 @@ describe("the dashboard", { timeout: 170_000 }, () => {
     await looking.getByText("Look only").waitFor();
     assert.deepEqual(looking.wrong, []);
     await looking.context().close();
+  });
+
+  test("a thousand repositories and five hundred runners stay smooth", async () => {
+    const crowd = await open(chrome);
+    await crowded(crowd, 1_000, 500);
+    await crowd.goto(await set.link());
+    await live(crowd);
+    await crowd.locator("#queue-table tbody").first().waitFor();
+    // Looking for one reads them all.
+    for (const [find, rows, all] of [["#queue-find", "#queue-table tbody", 1_000], ["#runners-find", "#runners-table tr", 500]]) {
+      await crowd.locator(find).fill("team");
+      await until(`all ${all} are listed`, async () => (await crowd.locator(rows).count()) === all);
+    }
+    const longest = await crowd.evaluate(() => new Promise((resolve) => {
+      let most = 0;
+      new PerformanceObserver((list) => {
+        for (const { duration } of list.getEntries()) most = Math.max(most, duration);
+      }).observe({ entryTypes: ["longtask"] });
+      setTimeout(() => resolve(most), 2_500);
+    }));
+    assert.ok(longest < 400, `the page stood still for ${longest} ms`);
+    await crowd.context().close();
   });
 
   test("a session that ends says how to come back", async () => {

@@ -69,12 +69,13 @@ export function start({ mcp, changed, expired, tell }) {
 // Launches runners and shows each step; answers what opens the form for a repository.
 export function provisioning({ mcp, changed, expired }) {
   const dialog = at("provision-dialog");
+  const progress = at("provision-progress");
   const steps = at("provision-steps");
   let going;
 
   function step(text) {
     steps.append(h("li", {}, text));
-    steps.scrollTop = steps.scrollHeight;
+    progress.scrollTop = progress.scrollHeight;
   }
 
   async function submit(event) {
@@ -85,7 +86,7 @@ export function provisioning({ mcp, changed, expired }) {
     explain(at("provision-error"));
     put(at("provision-done"), "");
     steps.replaceChildren();
-    show(steps, true);
+    show(progress, true);
     at("provision-go").disabled = true;
     put(at("provision-close"), "Cancel");
     try {
@@ -115,7 +116,7 @@ export function provisioning({ mcp, changed, expired }) {
     explain(at("provision-error"));
     put(at("provision-done"), "");
     steps.replaceChildren();
-    show(steps, false);
+    show(progress, false);
     dialog.showModal();
     at(repo ? "provision-go" : "provision-repo").focus();
   };
