@@ -59,7 +59,7 @@ async function crowded(page, repos, runners) {
 const text = (page, selector) => page.locator(selector).textContent();
 const live = (page) => page.locator("#connection[data-state=live]").waitFor();
 
-describe("the dashboard", { timeout: 170_000 }, () => {
+describe("the dashboard", { timeout: 85_000 }, () => {
   let set;
   let chrome;
   let page;
