@@ -53,7 +53,7 @@ function freePort() {
 }
 
 // Sets the stage for the instance `name`.
-export async function stage(name, { maxRunners = 3, interval = 1, samples = [] } = {}) {
+export async function stage(name, { maxRunners = 3, interval = 1, samples = [], more = {} } = {}) {
   const github = await world(name);
   const home = await mkdtemp(join(tmpdir(), "dashboard-"));
   const port = await freePort();
@@ -71,6 +71,7 @@ export async function stage(name, { maxRunners = 3, interval = 1, samples = [] }
     RUNNER_KIT_MAX_RUNNERS: String(maxRunners),
     RUNNER_KIT_RUNNER_WORK_DIR: join(home, "work"),
     RUNNER_KIT_MEMORY_LIMIT: "256m",
+    ...more,
   };
   // What an earlier service would have left.
   const state = join(home, "state/ipfs-accelerate");

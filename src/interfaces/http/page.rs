@@ -81,7 +81,8 @@ mod tests {
     #[test]
     fn nothing_in_the_page_is_inline_or_from_elsewhere() {
         for (path, text) in own() {
-            for inline in [" style=", " onload=", " onclick=", "javascript:", "innerHTML", "eval("] {
+            for inline in [" style=", " onload=", " onclick=", "javascript:", "innerHTML", "eval("]
+            {
                 assert!(!text.contains(inline), "{path}: {inline}");
             }
             if path != "/icon.svg" {
