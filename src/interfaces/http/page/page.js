@@ -86,11 +86,12 @@ function make() {
 }
 
 async function begin() {
-  close();
+  // What another session has seen, or could do, goes with its page.
+  if (views) return location.reload();
   const mine = new AbortController();
   session = mine;
   connection("reconnecting");
-  views ??= make();
+  views = make();
   try {
     await learn(mine.signal);
   } catch (error) {

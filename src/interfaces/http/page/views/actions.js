@@ -3,15 +3,21 @@
 import { at, explain, put, show } from "../dom.js";
 import { provisioning, start } from "./dialogs.js";
 
+// Whether the last question of a tool was answered with no.
+let declined = false;
+
 export function actions({ mcp, changed, expired, current }) {
   // Does one thing; tells what came of it, and answers whether it worked.
   async function act(work) {
+    declined = false;
     try {
       tell((await work()).message);
       changed();
       return true;
     } catch (error) {
-      if (!expired(error)) complain(error);
+      // Who says no need not be told of a failure.
+      if (declined) tell("Nothing was stopped.");
+      else if (!expired(error)) complain(error);
       return false;
     }
   }
@@ -34,6 +40,7 @@ export function actions({ mcp, changed, expired, current }) {
 // The question of a tool; the answer in the protocol's form (elicitation).
 export async function elicit({ message, requestedSchema }) {
   const yes = await ask("Are you sure?", message, "Stop it");
+  declined = !yes;
   if (!yes) return { action: "decline" };
   // The one question there is, is a yes or no.
   const names = Object.keys(requestedSchema?.properties ?? {});
