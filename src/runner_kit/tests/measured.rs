@@ -92,8 +92,13 @@ async fn the_sampler_ends_with_the_last_who_holds_the_autoscaler() {
 
 #[tokio::test(start_paused = true)]
 async fn ten_screens_cost_as_many_measurements_as_one() {
-    let world = World::new(40);
+    let world = World::new(41);
     let (engine, kit) = LateEngine::beside(&world);
+    // One that has ended, and is not to be asked about.
+    world.github.change(|state| state.crash = Some(1));
+    kit.provision(Some(&repo("a"))).await.unwrap();
+    settle().await;
+    world.github.change(|state| state.crash = None);
     for _ in 0..40 {
         kit.provision(Some(&repo("a"))).await.unwrap();
     }
