@@ -84,22 +84,25 @@ impl Audit {
         file.write_all(&[begin, line].concat())
     }
 
-    /// Sets the file aside where `more` bytes would make it too large. Whoever has it open still
-    /// adds to it.
+    /// Makes room for `more` bytes. Whoever has the file open still adds to it.
     fn make_room(&self, more: u64) -> io::Result<()> {
-        let full = || match fs::metadata(&self.file) {
+        if self.full(more)? { self.set_aside(more) } else { Ok(()) }
+    }
+
+    fn full(&self, more: u64) -> io::Result<bool> {
+        match fs::metadata(&self.file) {
             Ok(metadata) => Ok(metadata.len() + more > self.largest),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
-        };
-        if !full()? {
-            return Ok(());
         }
+    }
+
+    fn set_aside(&self, more: u64) -> io::Result<()> {
         let lock = self.file.with_extension("lock");
         let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(lock)?;
         match lock.try_lock() {
             // Another process may have been first, between the question and the lock.
-            Ok(()) if full()? => fs::rename(&self.file, self.before()),
+            Ok(()) if self.full(more)? => fs::rename(&self.file, self.before()),
             // Another process is about to: a line more does no harm.
             Ok(()) | Err(TryLockError::WouldBlock) => Ok(()),
             Err(TryLockError::Error(error)) => Err(error),

@@ -6,7 +6,9 @@ use chrono::{DateTime, SubsecRound, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::detail::{ContainerDetail, End, LongestWait, QueueDetail, WaitingJob, WorkingJob};
+pub use self::detail::{
+    ContainerDetail, ContainerUsage, End, LongestWait, QueueDetail, WaitingJob, WorkingJob,
+};
 use crate::error::Error;
 use crate::model::{JobRef, Labels, Origin, Phase, RateLimit, Repo};
 

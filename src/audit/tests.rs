@@ -152,6 +152,9 @@ fn a_file_that_another_process_is_about_to_set_aside_is_written_to_all_the_same(
     audit.record(record(2)).unwrap();
     assert!(!directory.path().join("audit.jsonl.1").exists());
     drop(other);
+    // That process did so between this one's question and its lock.
+    Audit { largest: LARGEST, ..audit.clone() }.set_aside(1).unwrap();
+    assert!(!directory.path().join("audit.jsonl.1").exists());
     audit.record(record(3)).unwrap();
     assert!(directory.path().join("audit.jsonl.1").exists());
     assert_eq!(numbers(&audit.latest(9, None).unwrap()), [3, 2, 1]);

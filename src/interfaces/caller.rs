@@ -124,10 +124,10 @@ impl Caller {
         let loaded = load(&self.sources, &input)?;
         if loaded.background.unwrap_or(true) {
             self.spawn(&loaded, input, call).await?;
-            let asked = Remote::call(&self.places, operations::START, Arguments::new(), call).await;
-            let answer = asked.ok_or_else(gone)??;
-            let mut answer = changed(answer);
-            answer.message = answer.message.replace("ran already", "started");
+            let asked =
+                Remote::call(&self.places, operations::STATUS, Arguments::new(), call).await;
+            let mut answer = changed(asked.ok_or_else(gone)??);
+            answer.message = format!("The autoscaler started. {}", answer.message);
             return Ok(answer);
         }
         self.stay(loaded, call).await

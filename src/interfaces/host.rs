@@ -230,6 +230,7 @@ impl Host {
         changed: &mpsc::UnboundedSender<Resource>,
     ) {
         let mut state = kit.subscribe();
+        let mut sampled = kit.subscribe_samples();
         let mut seen: BTreeMap<Resource, u64> = BTreeMap::new();
         loop {
             let running = state.borrow_and_update().running;
@@ -240,12 +241,7 @@ impl Host {
                 if matches!(resource, Resource::Queue(_)) && !running {
                     continue;
                 }
-                let mut hasher = DefaultHasher::new();
-                match self.read(resource).await {
-                    Ok(text) => text.hash(&mut hasher),
-                    Err(error) => error.code.hash(&mut hasher),
-                }
-                let hash = hasher.finish();
+                let hash = self.fingerprint(kit, resource).await;
                 if seen.insert(resource.clone(), hash).is_some_and(|before| before != hash)
                     && changed.send(resource.clone()).is_err()
                 {
@@ -253,15 +249,41 @@ impl Host {
                 }
             }
             let silent = now.iter().any(|resource| {
-                matches!(resource, Resource::Log { .. } | Resource::Container(_) | Resource::Audit)
+                matches!(
+                    resource,
+                    Resource::Log { .. }
+                        | Resource::Container(_)
+                        | Resource::Audit
+                        | Resource::Usage
+                )
             });
             tokio::time::sleep(SPACING).await;
             tokio::select! {
                 ended = state.changed() => if ended.is_err() { return },
                 ended = wanted.changed() => if ended.is_err() { return },
+                ended = sampled.changed() => if ended.is_err() { return },
                 () = tokio::time::sleep(POLL), if silent => {}
             }
         }
+    }
+
+    /// What differs when `resource` has changed.
+    async fn fingerprint(&self, kit: &RunnerKit, resource: &Resource) -> u64 {
+        let text = match resource {
+            // A day of them is long, and they change with the latest only.
+            Resource::Samples => Ok(kit.subscribe_samples().borrow().to_string()),
+            // What it uses changes all the time and is told by a resource of its own.
+            Resource::Container(key) => {
+                kit.container_at_rest(key).await.and_then(|detail| to_text(&detail))
+            }
+            other => self.read(other).await,
+        };
+        let mut hasher = DefaultHasher::new();
+        match text {
+            Ok(text) => text.hash(&mut hasher),
+            Err(error) => error.code.hash(&mut hasher),
+        }
+        hasher.finish()
     }
 }
 
@@ -272,6 +294,8 @@ async fn read(kit: &RunnerKit, rows: &[Row], resource: &Resource) -> Result<Stri
         Resource::Events => to_text(&kit.events()),
         Resource::Queue(repo) => to_text(&kit.queue(repo).await?),
         Resource::Container(container) => to_text(&kit.container(container).await?),
+        Resource::Samples => to_text(&kit.samples()),
+        Resource::Usage => to_text(&kit.usage().await?),
         Resource::Log { container, lines } => kit.container_log(container, *lines).await,
         Resource::Help | Resource::Audit => Err(gone()),
     }

@@ -5,6 +5,8 @@ mod containers;
 mod follow;
 mod inspect;
 mod lists;
+mod sampling;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::lists::{ContainerFilter, QueueFilter};
 use self::lists::{Service, container_key, queue_key, refreshed, shown};
+use self::usage::Measured;
 use crate::config::{RunnerConfig, ScopeKind};
 use crate::error::{Error, Result};
 use crate::lifecycle::Parts;
@@ -43,6 +46,7 @@ pub struct RunnerKit {
     mode: Mode,
     commands: mpsc::Sender<Command>,
     published: watch::Receiver<Snapshot>,
+    measured: Measured,
 }
 
 impl RunnerKit {
@@ -60,7 +64,9 @@ impl RunnerKit {
             Arc::new(published),
         );
         tokio::spawn(reconciler.run());
-        Self { config: Arc::new(config), parts, mode, commands, published: seen }
+        let config = Arc::new(config);
+        tokio::spawn(sampling::run(config.clone(), parts.clone(), seen.clone()));
+        Self { config, parts, mode, commands, published: seen, measured: Measured::default() }
     }
 
     /// The configuration in force.
@@ -280,8 +286,12 @@ impl RunnerKit {
     }
 
     fn service(&self) -> Service<'_> {
-        Service { labels: &self.config.labels, filter_by_arch: self.config.filter_by_arch }
+        service(&self.config)
     }
+}
+
+fn service(config: &RunnerConfig) -> Service<'_> {
+    Service { labels: &config.labels, filter_by_arch: config.filter_by_arch }
 }
 
 fn limits(config: &RunnerConfig) -> Limits {

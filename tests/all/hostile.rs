@@ -17,8 +17,8 @@ use crate::support::http::{Ask, Reply, Site};
 use crate::support::world::World;
 
 /// How many of them, by each way in.
-const BY_HTTP: usize = 6_000;
-const BY_STDIO: usize = 4_000;
+const BY_HTTP: usize = 5_000;
+const BY_STDIO: usize = 5_000;
 /// How many are on the way at a time.
 const AT_ONCE: usize = 16;
 /// How much a process may have grown in the end, in KiB; bodies of 256 KiB were on the way.
@@ -130,7 +130,7 @@ fn message(dice: &mut Dice, id: usize) -> Message {
         }
         // Deeper than anybody goes.
         2 => {
-            let depth = 200 + dice.below(20_000);
+            let depth = 200 + dice.below(3_000);
             let (open, close) = dice.one(&[("[", "]"), ("{\"a\":", "}")]);
             let deep = format!("{}1{}", open.repeat(depth), close.repeat(depth));
             let body = call(id, TOOLS[4], json!("deep")).to_string().replace("\"deep\"", &deep);
@@ -167,7 +167,7 @@ fn message(dice: &mut Dice, id: usize) -> Message {
 
 /// Arguments that a tool does not take.
 fn arguments(dice: &mut Dice) -> (&'static str, Value) {
-    let length = dice.one(&[1, 10, 90, 300, 3_000, 50_000]);
+    let length = if dice.below(40) == 0 { 60_000 } else { dice.one(&[1, 10, 90, 300, 3_000]) };
     let text = format!("\u{1b}[2J{}", dice.text(length));
     let odd = dice.odd();
     match dice.below(7) {
@@ -210,16 +210,16 @@ fn missent(dice: &mut Dice, site: &Site, token: &str, id: usize) -> (String, Ask
         ask.with(name, value)
     };
     let ask = match dice.below(12) {
-        0 => with(ask, "host", &dice.one(&["evil.example", "localhost", "127.0.0.1:1", "[::1]"])),
-        1 => with(ask, "origin", &dice.one(&["null", "http://evil.example", "file://", &word])),
+        0 => with(ask, "host", dice.one(&["evil.example", "localhost", "127.0.0.1:1", "[::1]"])),
+        1 => with(ask, "origin", dice.one(&["null", "http://evil.example", "file://", &word])),
         2 => with(ask, "authorization", &format!("Bearer {word}")),
         3 => with(ask, "authorization", &format!("Basic {token}")),
         4 => with(ask, "authorization", &format!("Bearer operate.9999999999.{word}")),
-        5 => with(ask, "mcp-method", &dice.one(&["tools/list", "initialize", &word])),
-        6 => with(ask, "mcp-name", &dice.one(&["runner_get_status", &word])),
-        7 => with(ask, "mcp-protocol-version", &dice.one(&["1999-01-01", "2025-11-25", &word])),
-        8 => with(ask, "content-type", &dice.one(&["text/plain", "application/xml", &word])),
-        9 => with(ask, "accept", &dice.one(&["text/html", "image/*", &word])),
+        5 => with(ask, "mcp-method", dice.one(&["tools/list", "initialize", &word])),
+        6 => with(ask, "mcp-name", dice.one(&["runner_get_status", &word])),
+        7 => with(ask, "mcp-protocol-version", dice.one(&["1999-01-01", "2025-11-25", &word])),
+        8 => with(ask, "content-type", dice.one(&["text/plain", "application/xml", &word])),
+        9 => with(ask, "accept", dice.one(&["text/html", "image/*", &word])),
         10 => {
             let name = dice.one(&["authorization", "mcp-method", "mcp-name", "accept"]);
             let _ = write!(what, "no {name}");

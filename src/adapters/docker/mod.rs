@@ -16,6 +16,7 @@ mod launching;
 mod lifecycle;
 mod logs;
 mod spec;
+mod usage;
 mod workspace;
 
 pub use engine::DockerEngine;

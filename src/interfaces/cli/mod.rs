@@ -124,12 +124,7 @@ async fn operate(
     output: &Output,
 ) -> Result<()> {
     let host = Host::caller(sources)?;
-    let mut call = Call::by("ipfs-accelerate", Transport::Cli);
-    call.caller.version = Some(env!("CARGO_PKG_VERSION").to_owned());
-    // What only looks may be cut short by a signal, as any program.
-    if !entry.hints.read_only {
-        call.cancelled = interrupted();
-    }
+    let call = typed(entry, output);
     let mut answer = host.call(entry, arguments.clone(), &call).await;
     if let Err(error) = &answer
         && error.code == Code::ConfirmationRequired
@@ -142,6 +137,18 @@ async fn operate(
         answer = host.call(entry, arguments, &call).await;
     }
     output.answer(entry.tool, &answer?)
+}
+
+/// A call of `entry` that a person or a script has typed.
+fn typed(entry: &Entry, output: &Output) -> Call {
+    let mut call = Call::by("ipfs-accelerate", Transport::Cli);
+    call.caller.version = Some(env!("CARGO_PKG_VERSION").to_owned());
+    // What only looks may be cut short by a signal, as any program.
+    if !entry.hints.read_only {
+        call.cancelled = interrupted();
+        call.progress = output.progress();
+    }
+    call
 }
 
 async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {

@@ -8,11 +8,13 @@ mod complete;
 mod confirm;
 mod prompts;
 mod resources;
+mod stdio;
 mod tools;
 mod watching;
 
 use std::sync::Arc;
 
+use rmcp::ErrorData;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
@@ -21,14 +23,14 @@ use rmcp::model::{
     ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, SubscribeRequestParams,
     SubscriptionFilter, Tool, UnsubscribeRequestParams,
 };
-use rmcp::service::{RequestContext, RoleServer, ServerInitializeError, SubscriptionContext};
-use rmcp::{ErrorData, ServiceExt};
+use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
+use tokio_util::sync::CancellationToken;
 
 use self::confirm::Seal;
 use self::watching::Watching;
 use super::host::Host;
 use crate::audit::Transport;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error};
 use crate::model::clean_text;
 use crate::operations::{self, Entry};
 
@@ -47,13 +49,16 @@ pub struct McpServer {
     transport: Transport,
     seal: Arc<Seal>,
     watching: Watching,
+    /// Cancelled when the client says no more: streams that nobody reads end then.
+    hung_up: CancellationToken,
 }
 
 impl McpServer {
     /// A server that has `host` do what is asked, or only what changes nothing.
     pub fn new(host: Arc<Host>, read_only: bool) -> Self {
         let (transport, seal) = (Transport::Stdio, Arc::default());
-        Self { host, read_only, transport, seal, watching: Watching::default() }
+        let (watching, hung_up) = (Watching::default(), CancellationToken::new());
+        Self { host, read_only, transport, seal, watching, hung_up }
     }
 
     /// The same server for those who come by `transport`.
@@ -66,35 +71,6 @@ impl McpServer {
     #[must_use]
     pub fn looking_only(&self) -> Self {
         Self { read_only: true, ..self.clone() }
-    }
-
-    /// Serves on stdin and stdout until the client hangs up or `shutdown` resolves.
-    pub async fn serve_stdio(self, shutdown: impl Future<Output = ()>) -> Result<()> {
-        let failed = |error: &dyn std::fmt::Display| {
-            Error::internal(
-                format!("The MCP session could not begin: {error}."),
-                "Check the client.",
-            )
-        };
-        let stdio = (tokio::io::stdin(), tokio::io::stdout());
-        tokio::pin!(shutdown);
-        let running = tokio::select! {
-            running = self.serve(stdio) => match running {
-                Ok(running) => running,
-                // A client that hangs up before it says anything wants nothing.
-                Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
-                Err(error) => return Err(failed(&error)),
-            },
-            () = &mut shutdown => return Ok(()),
-        };
-        let end = running.cancellation_token();
-        tokio::select! {
-            ended = running.waiting() => ended.map(drop).map_err(|error| failed(&error)),
-            () = &mut shutdown => {
-                end.cancel();
-                Ok(())
-            }
-        }
     }
 
     fn offers(&self, entry: &Entry) -> bool {
@@ -211,7 +187,10 @@ impl ServerHandler for McpServer {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        watching::listen(&self.host, context).await;
+        tokio::select! {
+            () = watching::listen(&self.host, context) => {}
+            () = self.hung_up.cancelled() => {}
+        }
         Ok(())
     }
 

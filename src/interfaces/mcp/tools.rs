@@ -97,6 +97,16 @@ impl McpServer {
             told.map(|(token, steps)| tokio::spawn(tell(context.peer.clone(), token, steps)));
         let confirmation = Confirmation::of(entry, &request, &self.seal)?;
         let arguments = request.arguments.unwrap_or_default();
+        if entry.tool == operations::START && arguments.get("background") == Some(&false.into()) {
+            // It would stay for ever.
+            let (hung_up, cancelled) = (self.hung_up.clone(), call.cancelled.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = hung_up.cancelled() => cancelled.cancel(),
+                    () = cancelled.cancelled() => {}
+                }
+            });
+        }
         let answer = match confirmation {
             Confirmation::Given(subject) => self.confirmed(entry, arguments, subject, &call).await,
             Confirmation::Denied => Err(self.denied(entry, arguments, &call)),

@@ -110,10 +110,11 @@ async fn a_container_is_told_while_it_is_there_and_when_it_is_gone() {
     let name = &launched[0].runner_name;
     let there = world.kit.container(name).await.unwrap();
     assert_eq!((there.container.phase, there.end), (Phase::Idle, None));
-    assert!(there.inspection.is_some());
+    assert!(there.inspection.is_some() && there.usage.is_some());
     world.kit.stop_runner_container(name, false).await.unwrap();
     let gone = world.kit.container(name).await.unwrap();
     assert_eq!(gone.container.container_id, launched[0].container_id);
+    assert_eq!(gone.usage, None);
     assert_eq!(gone.end.unwrap().why.unwrap(), "it was stopped by hand");
     assert!(world.kit.container_log(name, LOG_LINES).await.unwrap().contains("exited"));
 }

@@ -1,5 +1,6 @@
 //! Worlds for tests: what several of them need.
 
+pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod program;
