@@ -53,9 +53,17 @@ impl Host {
 
     /// A caller that is configured by `sources`.
     pub fn caller(sources: Sources) -> Result<Self> {
-        let caller = Caller::new(sources)?;
+        Ok(Self::calling(Caller::new(sources, false)?))
+    }
+
+    /// A caller that is configured by `sources`, and serves HTTP itself where that is wanted.
+    pub fn server(sources: Sources) -> Result<Self> {
+        Ok(Self::calling(Caller::new(sources, true)?))
+    }
+
+    fn calling(caller: Caller) -> Self {
         let state_dir = caller.loaded.config.state_dir.clone();
-        Ok(Self::at(Place::Caller(Box::new(caller)), &state_dir))
+        Self::at(Place::Caller(Box::new(caller)), &state_dir)
     }
 
     fn at(place: Place, state_dir: &Path) -> Self {

@@ -152,7 +152,7 @@ fn typed(entry: &Entry, output: &Output) -> Call {
 }
 
 async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
-    let host = Arc::new(Host::caller(sources)?);
+    let host = Arc::new(Host::server(sources)?);
     let server = McpServer::new(host.clone(), matches.get_flag("look_only"));
     let stop = interrupted();
     match host.loaded().and_then(|loaded| loaded.http) {

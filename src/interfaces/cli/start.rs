@@ -44,7 +44,8 @@ pub(super) async fn start(
     let stop = interrupted();
     let host = Arc::new(Host::service(kit.clone(), &loaded));
     let recorder = host.clone();
-    let serving = match loaded.http {
+    // Whoever starts it detached may serve that address already.
+    let serving = match loaded.http.filter(|_| !matches.get_flag("no_http")) {
         Some(_) => Some(serve_http(&loaded, host.clone(), stop.clone()).await?),
         None => None,
     };
