@@ -64,6 +64,16 @@ describe("the dashboard", { timeout: 85_000 }, () => {
   let chrome;
   let page;
 
+  // What was to be seen when it failed is kept.
+  const step = (name, work) => test(name, async () => {
+    try {
+      await work();
+    } catch (error) {
+      await page?.screenshot({ path: join(SHOTS, "failure.png"), fullPage: true }).catch(() => {});
+      throw error;
+    }
+  });
+
   before(async () => {
     await mkdir(SHOTS, { recursive: true });
     [set, chrome] = await Promise.all([stage("browser", { samples: day() }), browser()]);
@@ -76,7 +86,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     await set?.end();
   });
 
-  test("who is not signed in is told how, and a bad link why not", async () => {
+  step("who is not signed in is told how, and a bad link why not", async () => {
     await page.goto(set.url);
     await page.getByText("ipfs-accelerate mcp link --format text").waitFor();
     assert.equal(await page.locator("#board").isVisible(), false);
@@ -86,7 +96,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     assert.deepEqual(await complaints(page), []);
   });
 
-  test("the link signs in, and what is typed wrong is told at its field", async () => {
+  step("the link signs in, and what is typed wrong is told at its field", async () => {
     await page.goto(await set.link());
     await live(page);
     assert.equal(await text(page, "#state-word"), "Stopped");
@@ -99,7 +109,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     assert.deepEqual(await complaints(page), []);
   });
 
-  test("the autoscaler is started, and jobs are seen to arrive and finish", async () => {
+  step("the autoscaler is started, and jobs are seen to arrive and finish", async () => {
     await page.getByLabel("Most runners").fill("3");
     await page.getByRole("button", { name: "Start", exact: true }).click();
     await page.locator("#state[data-state=running]").waitFor();
@@ -118,7 +128,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     await page.getByText("no runner here has the label gpu").or(page.getByText("no runner here has the labels gpu")).first().waitFor();
   });
 
-  test("names that strangers chose are shown, and do nothing", async () => {
+  step("names that strangers chose are shown, and do nothing", async () => {
     await set.github.wish({ runs: [
       { repo: "acme/web", workflow: HOSTILE, job: HOSTILE, seconds: 600 },
     ] });
@@ -136,7 +146,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
       /waits?.*max_runners is 3/s.test(await text(page, "#message")));
   });
 
-  test("a log is read while it is written, and shows a hostile name as it is", async () => {
+  step("a log is read while it is written, and shows a hostile name as it is", async () => {
     const row = page.locator("#runners-table tr", { hasText: "<img src=x" });
     await row.getByRole("button", { name: /^Log of/ }).click();
     await page.locator("#log-text").getByText("Running job: <img src=x").waitFor();
@@ -148,11 +158,11 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     assert.match(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), /^Log of/);
   });
 
-  test("processor and memory of a runner are measured", async () => {
+  step("processor and memory of a runner are measured", async () => {
     await page.locator("#runners-table td", { hasText: /^[\d.]+ [KMG]B$/ }).first().waitFor();
   });
 
-  test("axe finds nothing serious, light or dark; the pictures are kept", async () => {
+  step("axe finds nothing serious, light or dark; the pictures are kept", async () => {
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme });
       await until("the charts are drawn", async () => (await page.locator(".chart canvas").count()) === 3);
@@ -172,7 +182,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     assert.equal(await ground(), "rgb(13, 17, 23)");
   });
 
-  test("a busy runner is stopped only by who says yes", async () => {
+  step("a busy runner is stopped only by who says yes", async () => {
     const row = page.locator("#runners-table tr", { hasText: "<img src=x" });
     await row.getByRole("button", { name: /^Stop / }).click();
     await page.locator("#ask[open]").waitFor();
@@ -187,7 +197,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     await row.waitFor({ state: "detached" });
   });
 
-  test("a server that ends is missed and found again, and nothing is lost meanwhile", async () => {
+  step("a server that ends is missed and found again, and nothing is lost meanwhile", async () => {
     await set.halt();
     await page.locator("#connection[data-state=reconnecting]").waitFor();
     // The service goes on, and the world too.
@@ -198,7 +208,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     await page.getByRole("button", { name: "octo/site", exact: true }).waitFor();
   });
 
-  test("where streams fail it is asked now and then", async () => {
+  step("where streams fail it is asked now and then", async () => {
     await page.route("**/mcp", (route) =>
       route.request().postData().includes("subscriptions/listen") ? route.abort() : route.continue());
     await page.reload();
@@ -208,7 +218,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     await live(page);
   });
 
-  test("a session that only looks has no buttons to act", async () => {
+  step("a session that only looks has no buttons to act", async () => {
     const looking = await open(chrome);
     await looking.goto(await set.link("look"));
     await live(looking);
@@ -221,7 +231,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     await looking.context().close();
   });
 
-  test("a thousand repositories and five hundred runners stay smooth", async () => {
+  step("a thousand repositories and five hundred runners stay smooth", async () => {
     const crowd = await open(chrome);
     await crowded(crowd, 1_000, 500);
     await crowd.goto(await set.link());
@@ -243,7 +253,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     await crowd.context().close();
   });
 
-  test("a session that ends says how to come back", async () => {
+  step("a session that ends says how to come back", async () => {
     const late = await open(chrome);
     await late.goto(await set.link());
     await live(late);
@@ -257,7 +267,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     await late.context().close();
   });
 
-  test("the autoscaler is stopped, and a runner is provisioned by hand with its steps shown", async () => {
+  step("the autoscaler is stopped, and a runner is provisioned by hand with its steps shown", async () => {
     await page.getByRole("button", { name: "Stop…" }).click();
     await page.getByRole("button", { name: "Stop the autoscaler" }).click();
     await page.locator("#state[data-state=stopped]").waitFor();
@@ -278,7 +288,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     await page.locator("#audit-table", { hasText: "dashboard" }).waitFor();
   });
 
-  test("nothing went wrong in the page, and its policy was kept", () => {
+  step("nothing went wrong in the page, and its policy was kept", () => {
     assert.deepEqual(page.wrong, []);
   });
 });

@@ -18,7 +18,7 @@ const PROGRAM = process.env.RUNNER_KIT_PROGRAM ?? join(TARGET, "debug/ipfs-accel
 const WORLD = join(TARGET, "debug/examples/browser_world");
 export const SHOTS = join(ROOT, "target/screenshots");
 // Nothing takes this long unless it hangs.
-const PATIENCE = 12_000;
+const PATIENCE = 20_000;
 
 // A GitHub that wishes can be told to, and the image of its runners.
 async function world(tag) {
@@ -52,8 +52,9 @@ function freePort() {
   });
 }
 
-// Sets the stage for the instance `name`.
-export async function stage(name, { maxRunners = 3, interval = 1, samples = [], more = {} } = {}) {
+// Sets the stage for an instance of this run's own, whose name begins with `kind`.
+export async function stage(kind, { maxRunners = 3, interval = 1, samples = [], more = {} } = {}) {
+  const name = `${kind}-${process.pid}`;
   const github = await world(name);
   const home = await mkdtemp(join(tmpdir(), "dashboard-"));
   const port = await freePort();
@@ -110,9 +111,13 @@ export async function stage(name, { maxRunners = 3, interval = 1, samples = [], 
       await told(["runner", "stop"]).catch(() => {});
       await halt();
       const label = `label=io.ipfs-accelerate.runner.instance=${name}`;
-      const { stdout } = await run("docker", ["ps", "-aq", "--filter", label]);
-      const left = stdout.split("\n").filter(Boolean);
-      if (left.length) await run("docker", ["rm", "-f", "-v", ...left]).catch(() => {});
+      await until("no container is left", async () => {
+        const { stdout } = await run("docker", ["ps", "-aq", "--filter", label]);
+        const left = stdout.split("\n").filter(Boolean);
+        // The engine may be about to remove one by itself.
+        if (left.length) await run("docker", ["rm", "-f", "-v", ...left]).catch(() => {});
+        return !left.length;
+      });
       await github.end();
       await rm(home, { recursive: true, force: true });
     },

@@ -10,7 +10,8 @@ export const onTheme = (listener) => changed.addEventListener("change", listener
 
 function apply(choice) {
   document.documentElement.dataset.theme = choice;
-  put(at("theme"), `Theme: ${choice}`);
+  put(at("theme"), choice);
+  at("theme").setAttribute("aria-label", `Theme: ${choice}`);
   changed.dispatchEvent(new Event("change"));
 }
 
