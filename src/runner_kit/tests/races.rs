@@ -92,6 +92,7 @@ pub(super) struct LateEngine {
     holds_listing: AtomicBool,
     holds_launch: AtomicBool,
     breaks_launch: AtomicBool,
+    holds_stop: AtomicBool,
     pub(super) release: Notify,
     held: AtomicBool,
 }
@@ -103,6 +104,7 @@ impl LateEngine {
             holds_listing: AtomicBool::new(false),
             holds_launch: AtomicBool::new(false),
             breaks_launch: AtomicBool::new(false),
+            holds_stop: AtomicBool::new(false),
             release: Notify::new(),
             held: AtomicBool::new(false),
         });
@@ -115,6 +117,11 @@ impl LateEngine {
     /// Holds the next launch back.
     pub(super) fn hold_launch(&self) {
         self.holds_launch.store(true, Ordering::SeqCst);
+    }
+
+    /// Holds the next end of a process back.
+    pub(super) fn hold_stop(&self) {
+        self.holds_stop.store(true, Ordering::SeqCst);
     }
 
     /// Whether something is held back.
@@ -153,6 +160,7 @@ impl Engine for LateEngine {
     }
 
     async fn stop(&self, container: &Container) -> Result<Ended> {
+        self.wait_if(&self.holds_stop).await;
         self.inner.stop(container).await
     }
 
