@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
+use super::host::Changes;
 use super::service::Places;
 use crate::audit::Caller;
 use crate::error::{Error, Result};
@@ -46,7 +47,7 @@ pub(super) struct Remote(RunningService<RoleClient, Listener>);
 #[derive(Default)]
 struct Listener {
     progress: Option<mpsc::UnboundedSender<String>>,
-    changed: Option<mpsc::UnboundedSender<Resource>>,
+    changed: Option<Changes>,
 }
 
 impl ClientHandler for Listener {
@@ -67,7 +68,7 @@ impl ClientHandler for Listener {
         _: NotificationContext<RoleClient>,
     ) {
         if let (Some(tell), Ok(resource)) = (&self.changed, updated.uri.parse()) {
-            let _ = tell.send(resource);
+            tell.add(&resource);
         }
     }
 }
@@ -111,7 +112,7 @@ impl Remote {
     pub(super) async fn watch(
         places: &Places,
         wanted: &mut watch::Receiver<BTreeSet<Resource>>,
-        changed: &mpsc::UnboundedSender<Resource>,
+        changed: &Changes,
     ) -> bool {
         let listener = Listener { progress: None, changed: Some(changed.clone()) };
         let Some(Self(client)) = Self::to(places, listener).await else { return false };
@@ -126,7 +127,7 @@ impl Remote {
                 for new in now.difference(&asked) {
                     subscribe(&peer, new).await?;
                     // It may have changed while nobody watched.
-                    let _ = changed.send(new.clone());
+                    changed.add(new);
                 }
                 asked = now;
                 if wanted.changed().await.is_err() {
