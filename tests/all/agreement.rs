@@ -10,6 +10,7 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, RoleClient, RunningService};
 use rmcp::{ErrorData, ServiceExt};
 use runner_kit::adapters::memory::MemoryEngine;
+use runner_kit::audit::{Audit, Record, Transport};
 use runner_kit::config::{Environment, OperatorOptions, Sources, StartInput, load};
 use runner_kit::interfaces::host::Host;
 use runner_kit::interfaces::mcp::McpServer;
@@ -27,7 +28,7 @@ struct Place {
     github: Simulator,
     kit: RunnerKit,
     host: Arc<Host>,
-    _state: TempDir,
+    state: TempDir,
 }
 
 impl Place {
@@ -54,7 +55,7 @@ impl Place {
         let parts = assemble::parts(&loaded.config, &env, engine).unwrap();
         let kit = RunnerKit::from_parts(loaded.config.clone(), parts, Mode::Service);
         let host = Arc::new(Host::service(kit.clone(), &loaded));
-        Self { github, kit, host, _state: state }
+        Self { github, kit, host, state }
     }
 
     /// The id of one more runner.
@@ -74,10 +75,23 @@ impl Place {
     }
 
     async fn client<H: ClientHandler>(&self, user: H) -> RunningService<RoleClient, H> {
+        self.client_of(McpServer::new(self.host.clone(), false), user).await
+    }
+
+    async fn client_of<H: ClientHandler>(
+        &self,
+        server: McpServer,
+        user: H,
+    ) -> RunningService<RoleClient, H> {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
-        let server = McpServer::new(self.host.clone(), false);
         tokio::spawn(async move { server.serve(ours).await.unwrap().waiting().await });
         user.serve(theirs).await.unwrap()
+    }
+
+    /// Who had what done, the latest first.
+    fn records(&self) -> Vec<Record> {
+        let audit = Audit::open(&self.state.path().join("state")).unwrap();
+        audit.latest(100, None).unwrap().items
     }
 }
 
@@ -132,4 +146,86 @@ async fn an_agreement_about_one_container_ends_no_other_that_the_same_words_mean
         (&told["data"]["container_id"], &told["data"]["changed"]),
         (&json!(id), &json!(false))
     );
+}
+
+/// A user who says no.
+#[derive(Clone)]
+struct No;
+
+impl ClientHandler for No {
+    fn get_info(&self) -> ClientConfig {
+        let mut info = ClientConfig::default();
+        info.capabilities.elicitation = Some(Default::default());
+        info
+    }
+
+    async fn create_elicitation(
+        &self,
+        _: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        Ok(ElicitResult::new(ElicitationAction::Decline))
+    }
+}
+
+#[tokio::test]
+async fn a_no_is_on_record() {
+    let place = Place::new().await;
+    let id = place.launch().await;
+    place.keeps_silent();
+    let told = stop(&place.client(No).await, &id).await;
+    assert_eq!(told["error"]["code"], "confirmation_required", "{told}");
+    let [answer, question] = &place.records()[..] else { panic!("{:?}", place.records()) };
+    assert!(answer.outcome.message.contains("did not agree"), "{answer:?}");
+    assert!(!question.outcome.ok && question.arguments["container"] == id, "{question:?}");
+    assert_eq!(place.ids().await.len(), 1);
+}
+
+#[tokio::test]
+async fn who_only_looks_changes_nothing_and_who_tried_is_on_record() {
+    let place = Place::new().await;
+    let id = place.launch().await;
+    let looking = McpServer::new(place.host.clone(), false).looking_only();
+    let told = stop(&place.client_of(looking, ()).await, &id).await;
+    assert_eq!(told["error"]["code"], "read_only", "{told}");
+    // There are two ways to only look.
+    let remedy = told["error"]["remedy"].as_str().unwrap();
+    assert!(remedy.contains("--read-only") && remedy.contains("token to operate"), "{remedy}");
+    assert_eq!(place.ids().await, [id]);
+    assert_eq!(place.records().len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_is_recorded_as_somebody_else_but_those_for_whom_the_users_own_processes_ask() {
+    let place = Place::new().await;
+    let arguments = json!({ "container": "none" }).as_object().unwrap().clone();
+    let call = CallToolRequestParams::new("runner_stop_container").with_arguments(arguments);
+    let caller = json!({ "name": "the operator", "version": null, "transport": "cli" });
+    let told = json!({ "caller": caller, "room": null, "watched": false });
+    for (transport, recorded) in [
+        (Transport::Http, Transport::Http),
+        (Transport::Stdio, Transport::Stdio),
+        (Transport::Socket, Transport::Cli),
+    ] {
+        let server = McpServer::new(place.host.clone(), false).over(transport);
+        let mut call = call.clone();
+        call.meta
+            .get_or_insert_default()
+            .0
+            .0
+            .insert("io.ipfs-accelerate/caller".into(), told.clone());
+        place.client_of(server, ()).await.call_tool(call).await.unwrap();
+        assert_eq!(place.records()[0].caller.transport, recorded);
+    }
+}
+
+#[tokio::test]
+async fn where_no_record_can_be_kept_nothing_is_changed() {
+    let place = Place::new().await;
+    let id = place.launch().await;
+    std::fs::create_dir_all(place.state.path().join("state/audit.jsonl")).unwrap();
+    let told = stop(&place.client(()).await, &id).await;
+    let message = told["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("The log of calls"), "{told}");
+    assert_eq!(place.ids().await, [id]);
 }
