@@ -140,6 +140,25 @@ async fn a_queue_that_nobody_has_seen_is_not_asked_for_because_somebody_watches_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_hangs_is_told_of_and_not_waited_for_without_end() {
+    let home = tempfile::tempdir().unwrap();
+    let host = Host::caller(sources(&home)).unwrap();
+    std::fs::create_dir(home.path().join("ipfs-accelerate")).unwrap();
+    // It listens and never accepts.
+    let _hangs = UnixListener::bind(home.path().join("ipfs-accelerate/default.sock")).unwrap();
+    let patience = Duration::from_secs(60);
+    for tool in [operations::STATUS, operations::START] {
+        let entry = operations::find(tool).unwrap();
+        let call = Call::by("test", Transport::Stdio);
+        let told = host.call(entry, Arguments::new(), &call);
+        let told = tokio::time::timeout(patience, told).await.expect("an answer").unwrap_err();
+        assert!(told.message.contains("did not answer"), "{told}");
+    }
+    let read = tokio::time::timeout(patience, host.read(&Resource::Status)).await;
+    assert_eq!(read.expect("an answer").unwrap_err().code, Code::Internal);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_that_hangs_up_at_once_is_not_called_without_end() {
     let home = tempfile::tempdir().unwrap();
     let host = Host::caller(sources(&home)).unwrap();
