@@ -8,7 +8,8 @@ use std::time::Duration;
 use once_cell::sync::OnceCell;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::caller::{Caller, Done};
 use super::remote::Remote;
@@ -27,9 +28,35 @@ const HELP: &str = include_str!("help.md");
 const RECORDS: usize = 100;
 /// Changes that follow each other closely are one.
 const SPACING: Duration = Duration::from_millis(200);
+/// How many times longer than looking at what is watched the pause after it is.
+const REST: u32 = 4;
 /// How often what no event tells of (what a runner prints) is looked at while it is watched, and
 /// how often a caller looks whether there is a service now.
 const POLL: Duration = Duration::from_secs(1);
+
+/// Resources that have changed, until somebody is told: each once, however slow the client is.
+#[derive(Debug, Clone, Default)]
+pub struct Changes(watch::Sender<BTreeSet<Resource>>);
+
+impl Changes {
+    /// Has it told that `resource` may have changed.
+    pub fn add(&self, resource: &Resource) {
+        self.0.send_if_modified(|untold| untold.insert(resource.clone()));
+    }
+
+    /// What has changed since the last time; waits until something has. Cancel-safe.
+    pub async fn next(&self) -> BTreeSet<Resource> {
+        let mut untold = self.0.subscribe();
+        // It never ends: the sender is here.
+        let _ = untold.wait_for(|untold| !untold.is_empty()).await;
+        let mut told = BTreeSet::new();
+        self.0.send_if_modified(|untold| {
+            std::mem::swap(untold, &mut told);
+            false
+        });
+        told
+    }
+}
 
 /// Does operations and reads resources, wherever that has to be done.
 pub struct Host {
@@ -197,33 +224,30 @@ impl Host {
     }
 
     /// Tells `changed` what of `wanted` may have changed, for as long as it is awaited.
-    pub async fn watch(
-        &self,
-        mut wanted: watch::Receiver<BTreeSet<Resource>>,
-        changed: mpsc::UnboundedSender<Resource>,
-    ) {
+    pub async fn watch(&self, mut wanted: watch::Receiver<BTreeSet<Resource>>, changed: &Changes) {
         match &self.place {
-            Place::Service { kit, .. } => self.watch_here(kit, wanted, &changed).await,
+            Place::Service { kit, .. } => self.watch_here(kit, wanted, changed).await,
             Place::Caller(caller) => loop {
-                if Remote::watch(&caller.places, &mut wanted, &changed).await {
+                if Remote::watch(&caller.places, &mut wanted, changed).await {
                     // The service has ended, and with it what it told.
-                    for resource in wanted.borrow_and_update().iter() {
-                        let _ = changed.send(resource.clone());
-                    }
+                    wanted.borrow_and_update().iter().for_each(|resource| changed.add(resource));
                 }
                 // Until there is a service again, things change in this process, if anywhere.
                 let made = caller.made();
                 let served = async {
-                    while caller.places.connect().await.is_none()
-                        && caller.made().is_some() == made.is_some()
-                    {
+                    loop {
+                        // First of all: one that hangs up at once must not be called without end.
                         tokio::time::sleep(POLL).await;
+                        let found = caller.places.connect().await.is_some();
+                        if found || caller.made().is_some() != made.is_some() {
+                            return;
+                        }
                     }
                 };
                 match made {
                     None => served.await,
                     Some(kit) => tokio::select! {
-                        () = self.watch_here(kit, wanted.clone(), &changed) => return,
+                        () = self.watch_here(kit, wanted.clone(), changed) => return,
                         () = served => {}
                     },
                 }
@@ -235,25 +259,27 @@ impl Host {
         &self,
         kit: &RunnerKit,
         mut wanted: watch::Receiver<BTreeSet<Resource>>,
-        changed: &mpsc::UnboundedSender<Resource>,
+        changed: &Changes,
     ) {
         let mut state = kit.subscribe();
         let mut sampled = kit.subscribe_samples();
         let mut seen: BTreeMap<Resource, u64> = BTreeMap::new();
         loop {
-            let running = state.borrow_and_update().running;
+            let began = Instant::now();
+            let seen_by_loop = {
+                let snapshot = state.borrow_and_update();
+                snapshot.running && snapshot.demand.is_some()
+            };
             let now = wanted.borrow_and_update().clone();
             seen.retain(|resource, _| now.contains(resource));
             for resource in &now {
-                // While nobody looks, a queue would be asked for at GitHub.
-                if matches!(resource, Resource::Queue(_)) && !running {
+                // What the loop has not seen would be asked for at GitHub.
+                if matches!(resource, Resource::Queue(_)) && !seen_by_loop {
                     continue;
                 }
                 let hash = self.fingerprint(kit, resource).await;
-                if seen.insert(resource.clone(), hash).is_some_and(|before| before != hash)
-                    && changed.send(resource.clone()).is_err()
-                {
-                    return;
+                if seen.insert(resource.clone(), hash).is_some_and(|before| before != hash) {
+                    changed.add(resource);
                 }
             }
             let silent = now.iter().any(|resource| {
@@ -265,7 +291,8 @@ impl Host {
                         | Resource::Usage
                 )
             });
-            tokio::time::sleep(SPACING).await;
+            // However much is watched, most of the time the engine is left alone.
+            tokio::time::sleep(SPACING.max(began.elapsed() * REST)).await;
             tokio::select! {
                 ended = state.changed() => if ended.is_err() { return },
                 ended = wanted.changed() => if ended.is_err() { return },
@@ -324,3 +351,6 @@ fn members(list: &Value, name: &str) -> Vec<String> {
 fn gone() -> Error {
     Error::new(Code::Internal, "The service ended while it was asked.", "Start it again.")
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,12 +79,17 @@ pub(super) fn provisioned(launched: &[ProvisionedRunner], told: usize) -> String
         count if count == all => " and online".to_owned(),
         count => format!(", {count} of them online"),
     };
+    let ended = match launched.iter().filter(|runner| runner.status == Phase::Exited).count() {
+        0 => String::new(),
+        count if count == all => ", and ended already: see the log".to_owned(),
+        count => format!(", {count} of them ended already: see their logs"),
+    };
     let rest = if told < all {
         format!(" The first {told} are shown; runner_list_containers has them all.")
     } else {
         String::new()
     };
-    format!("{} launched{online}.{rest}", many(all, "runner", "runners"))
+    format!("{} launched{online}{ended}.{rest}", many(all, "runner", "runners"))
 }
 
 pub(super) fn containers(page: &Page<RunnerContainer>) -> String {
@@ -177,6 +182,29 @@ mod tests {
         assert!(status(&off, 0, None, now).starts_with(
             "The autoscaler is not running; 3 of 3 runners active. runner_start_autoscaler"
         ));
+    }
+
+    #[test]
+    fn the_launch_sentence_says_what_the_runners_are_doing() {
+        let told = |phases: &[Phase]| {
+            let runner = |status: &Phase| ProvisionedRunner {
+                repo: "o/r".into(),
+                container_id: "c0ffee".into(),
+                runner_name: "ipfs-1".into(),
+                labels: Default::default(),
+                status: *status,
+                origin: crate::model::Origin::Manual,
+            };
+            let launched: Vec<_> = phases.iter().map(runner).collect();
+            provisioned(&launched, launched.len())
+        };
+        assert_eq!(told(&[Phase::Starting]), "1 runner launched.");
+        assert_eq!(told(&[Phase::Idle, Phase::Busy]), "2 runners launched and online.");
+        assert_eq!(told(&[Phase::Exited]), "1 runner launched, and ended already: see the log.");
+        assert_eq!(
+            told(&[Phase::Idle, Phase::Exited, Phase::Starting]),
+            "3 runners launched, 1 of them online, 1 of them ended already: see their logs."
+        );
     }
 
     #[test]

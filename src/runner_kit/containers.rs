@@ -41,7 +41,12 @@ impl RunnerKit {
         if (was == Phase::Busy || unknown) && !force {
             return Err(unconfirmed(&runner, unknown));
         }
-        if self.parts.remove(&runner, Removal::ByHand, force).await?.is_none() {
+        // Once begun it is finished, whoever stops waiting: half done it would leave a runner that
+        // runs and that GitHub does not know.
+        let (parts, ending) = (self.parts.clone(), runner.clone());
+        let removed =
+            tokio::spawn(async move { parts.remove(&ending, Removal::ByHand, force).await });
+        if removed.await.map_err(|_| gone())??.is_none() {
             return Err(unconfirmed(&runner, false));
         }
         Ok(StoppedContainer {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use runner_kit::adapters::memory::MemoryEngine;
 use runner_kit::config::{Sources, StartInput, load};
 use runner_kit::error::Result;
 use runner_kit::history::History;
-use runner_kit::interfaces::host::Host;
+use runner_kit::interfaces::host::{Changes, Host};
 use runner_kit::lifecycle::{Clock, Parts};
 use runner_kit::model::{Demand, RateLimit, Registered, Scope};
 use runner_kit::ports::{
@@ -25,7 +26,7 @@ use runner_kit::runner_kit::RunnerKit;
 use runner_kit::simulator::{JobSpec, JobStatus, RepoSpec, RunSpec};
 use runner_kit::views::Mode;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::support::world::World;
@@ -166,8 +167,16 @@ async fn who_watches_samples_is_told_of_each_and_of_nothing_else() {
     let kit = RunnerKit::from_parts(loaded.config.clone(), parts, Mode::Service);
     let host = Host::service(kit.clone(), &loaded);
     let (_keep, wanted) = watch::channel(BTreeSet::from([Resource::Samples]));
-    let (tell, mut told) = mpsc::unbounded_channel();
-    tokio::spawn(async move { host.watch(wanted, tell).await });
+    let changes = Changes::default();
+    let (told, count) = (changes.clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        loop {
+            assert_eq!(told.next().await, BTreeSet::from([Resource::Samples]));
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    tokio::spawn(async move { host.watch(wanted, &changes).await });
     tokio::time::sleep(Duration::from_secs(1)).await;
     kit.start_autoscaler().await.unwrap();
     // The first at the first look, and ten minutes.
@@ -175,12 +184,7 @@ async fn who_watches_samples_is_told_of_each_and_of_nothing_else() {
     assert_eq!(kit.samples().rows.len(), 11);
     let looks = kit.subscribe().borrow().iterations;
     assert!(looks > 3, "the state changed between them: {looks} looks");
-    let mut count = 0;
-    while let Ok(resource) = told.try_recv() {
-        assert_eq!(resource, Resource::Samples);
-        count += 1;
-    }
-    assert_eq!(count, 11);
+    assert_eq!(count.load(Ordering::SeqCst), 11);
     let last = *kit.samples().rows.last().unwrap();
     assert_eq!((last.api_remaining, last.queued_jobs), (Some(4_821), 0));
 }

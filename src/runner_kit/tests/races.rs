@@ -93,6 +93,7 @@ pub(super) struct LateEngine {
     holds_listing: AtomicBool,
     holds_launch: AtomicBool,
     breaks_launch: AtomicBool,
+    holds_stop: AtomicBool,
     pub(super) release: Notify,
     held: AtomicBool,
     /// How many measurements there were, are under way, and were at once at most.
@@ -108,6 +109,7 @@ impl LateEngine {
             holds_listing: AtomicBool::new(false),
             holds_launch: AtomicBool::new(false),
             breaks_launch: AtomicBool::new(false),
+            holds_stop: AtomicBool::new(false),
             release: Notify::new(),
             held: AtomicBool::new(false),
             measured: AtomicUsize::new(0),
@@ -123,6 +125,11 @@ impl LateEngine {
     /// Holds the next launch back.
     pub(super) fn hold_launch(&self) {
         self.holds_launch.store(true, Ordering::SeqCst);
+    }
+
+    /// Holds the next end of a process back.
+    pub(super) fn hold_stop(&self) {
+        self.holds_stop.store(true, Ordering::SeqCst);
     }
 
     /// Whether something is held back.
@@ -161,6 +168,7 @@ impl Engine for LateEngine {
     }
 
     async fn stop(&self, container: &Container) -> Result<Ended> {
+        self.wait_if(&self.holds_stop).await;
         self.inner.stop(container).await
     }
 

@@ -1,6 +1,7 @@
 //! What callers are told, and what becomes of what they no longer wait for.
 
 use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::Instant;
 
 use super::races::{LateEngine, settle};
 use super::world::{World, repo};
@@ -117,4 +118,34 @@ async fn a_container_is_told_while_it_is_there_and_when_it_is_gone() {
     assert_eq!(gone.usage, None);
     assert_eq!(gone.end.unwrap().why.unwrap(), "it was stopped by hand");
     assert!(world.kit.container_log(name, LOG_LINES).await.unwrap().contains("exited"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_nobody_waits_for_any_more_is_finished_all_the_same() {
+    let world = World::new(1);
+    let (late, kit) = LateEngine::beside(&world);
+    let name = kit.provision(Some(&repo("a"))).await.unwrap().remove(0).runner_name;
+    world.pass(5).await;
+    late.hold_stop();
+    let asked = tokio::spawn(async move { kit.stop_runner_container(&name, false).await });
+    settle().await;
+    assert!(late.is_holding(), "its registration is removed, and it would listen for ever");
+    asked.abort();
+    settle().await;
+    late.release.notify_one();
+    world.pass(1).await;
+    assert_eq!(world.containers().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_watches_a_launch_is_answered_in_time_also_when_the_engine_hangs() {
+    let world = World::new(1);
+    let (steps, mut told) = unbounded_channel();
+    let (kit, begun) = (world.kit.clone(), Instant::now());
+    let asked =
+        tokio::spawn(async move { kit.provision_watched(Some(&repo("a")), &steps).await.unwrap() });
+    while told.recv().await.is_some_and(|step| !step.ends_with(": started")) {}
+    world.engine.set_hanging(true);
+    assert_eq!(asked.await.unwrap()[0].status, Phase::Starting);
+    assert!(begun.elapsed().as_secs() <= 46, "{:?}", begun.elapsed());
 }
