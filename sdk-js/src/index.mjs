@@ -131,7 +131,7 @@ class MCP {
     };
     const lost = (cause) => {
       end.signal.throwIfAborted();
-      throw new MCPError(`The connection to ${this.url} was lost.`, { code: "unreachable", retryable: true, cause });
+      throw new MCPError(`The connection to ${this.url} failed.`, { code: "unreachable", retryable: true, cause });
     };
     try {
       signal?.throwIfAborted();
@@ -163,7 +163,7 @@ class MCP {
             _meta: {
               "io.modelcontextprotocol/protocolVersion": PROTOCOL,
               "io.modelcontextprotocol/clientInfo": options.clientInfo ?? { name: "ipfs-accelerate-mcp-sdk", version: VERSION },
-              "io.modelcontextprotocol/clientCapabilities": onElicit ? { elicitation: { form: {} } } : {},
+              "io.modelcontextprotocol/clientCapabilities": { elicitation: onElicit && { form: {} } },
               progressToken: onprogress && id,
             },
           },
@@ -203,8 +203,10 @@ class MCP {
         // A CR at the end may be the first half of a CRLF.
         const lines = rest.split(/\r\n|\n|\r(?!$)/);
         rest = lines.pop();
+        // A line of nothing else is empty whatever follows.
+        if (rest === "\r") lines.push("");
         for (const line of lines) {
-          if (line.startsWith("data:")) data += line.slice(5);
+          if (/^data:/.test(line)) data += line.slice(5);
           if (line || !data) continue;
           const result = take(data);
           if (result) return result;

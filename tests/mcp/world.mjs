@@ -74,6 +74,13 @@ export class World {
     return { url: this.server.match[0], token: this.token() };
   }
 
+  /** Ends the server on HTTP, and starts another one at its address. */
+  async restart() {
+    await end(this.server);
+    const address = new URL(this.server.match[0]).host;
+    this.server = await start(program, ["mcp", "start", "--http", address], this.env, ADDRESS);
+  }
+
   /** The same for the fixture server of the conformance suites. */
   async fixtures() {
     this.server = await start(join(target, "debug/examples/conformance"), [], this.env, ADDRESS);
