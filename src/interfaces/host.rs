@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::caller::{Caller, Done};
 use super::remote::Remote;
@@ -26,6 +27,8 @@ use crate::views::{Status, WorkflowQueue};
 const HELP: &str = include_str!("help.md");
 /// Records of the audit log that are read at once.
 const RECORDS: usize = 100;
+/// How long calls that were cancelled may take to end: as long as a loop takes that is stopped.
+const SETTLING: Duration = Duration::from_secs(10);
 /// Changes that follow each other closely are one.
 const SPACING: Duration = Duration::from_millis(200);
 /// How many times longer than looking at what is watched the pause after it is.
@@ -63,6 +66,8 @@ pub struct Host {
     place: Place,
     state_dir: PathBuf,
     audit: OnceCell<Audit>,
+    /// Calls under way that may change something.
+    calls: TaskTracker,
 }
 
 enum Place {
@@ -94,7 +99,12 @@ impl Host {
     }
 
     fn at(place: Place, state_dir: &Path) -> Self {
-        Self { place, state_dir: state_dir.to_owned(), audit: OnceCell::new() }
+        Self {
+            place,
+            state_dir: state_dir.to_owned(),
+            audit: OnceCell::new(),
+            calls: TaskTracker::new(),
+        }
     }
 
     /// The log of calls; who only looks has no need that one can be kept.
@@ -130,6 +140,7 @@ impl Host {
             // Nothing is changed where no record of it could be kept.
             self.audit()?;
         }
+        let _under_way = given.is_some().then(|| self.calls.token());
         let Done { answer, elsewhere } = match &self.place {
             Place::Service { kit, .. } => {
                 let work = entry.call(kit, arguments, call);
@@ -141,6 +152,14 @@ impl Host {
             self.record(entry, given, call, answer.as_ref().map(|answer| answer.message.as_str()));
         }
         answer
+    }
+
+    /// Waits until the calls that may change something have ended, and so are on record: for a
+    /// moment only, for they were cancelled.
+    pub async fn settle(&self) {
+        self.calls.close();
+        // What takes longer ends with the process.
+        let _ = tokio::time::timeout(SETTLING, self.calls.wait()).await;
     }
 
     /// Keeps a record of a call that changed something, or was not allowed to.

@@ -139,6 +139,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_a_repository_is_said_once() {
+        let error = refused::<crate::operations::ProvisionInput>(json!({ "repo": "acme" }));
+        let expected = "Invalid value for `repo`: `acme` is not a repository's full name";
+        assert_eq!(error.message, expected);
+        assert!(error.remedy.contains("owner/name"), "{error}");
+    }
+
+    #[test]
     fn a_missing_argument_is_named() {
         let error = refused::<StopContainerInput>(json!({}));
         assert_eq!(error.message, "Invalid arguments: missing field `container`.");

@@ -197,7 +197,8 @@ impl Operation for ListWorkflows {
         let paging = paging(limit, cursor, call)?;
         let filter = QueueFilter { repo, all: all.unwrap_or_default(), paging };
         let page = kit.get_workflow_queues(&filter).await?;
-        let message = message::queues(&page);
+        let status = kit.status_of(&kit.subscribe().borrow());
+        let message = format!("{}{}", message::queues(&page), message::unseen(&status, kit.now()));
         let waiting = |queue: &&WorkflowQueue| queue.queued_jobs > 0 || !queue.unmatched.is_empty();
         let see: Vec<_> =
             page.items.iter().filter(waiting).map(|queue| queue.repo.clone()).collect();

@@ -43,6 +43,7 @@ pub(super) fn status(
         );
     }
     let waiting = match (*queued_jobs, wait) {
+        (0, _) if status.last_check.is_none() => "the queues were not seen yet".to_owned(),
         (0, _) => "no job waits".to_owned(),
         (jobs, Some(LongestWait { since, reason })) => {
             let reason = reason.trim_end_matches('.');
@@ -53,7 +54,18 @@ pub(super) fn status(
     };
     let trouble =
         status.last_error.as_ref().map(|error| format!(" Last error: {}.", error.code.as_str()));
-    format!("{runners}, {busy} busy; {waiting}.{}", trouble.unwrap_or_default())
+    let trouble = trouble.unwrap_or_default();
+    format!("{runners}, {busy} busy; {waiting}.{trouble}{}", unseen(status, now))
+}
+
+/// An outage must not look like an empty queue: how old what is told of the queues is.
+pub(super) fn unseen(status: &Status, now: DateTime<Utc>) -> String {
+    match (&status.last_error, status.last_check) {
+        (Some(error), Some(seen)) if status.running && error.at > seen => {
+            format!(" The queues were last seen {} ago.", span(now - seen))
+        }
+        _ => String::new(),
+    }
 }
 
 pub(super) fn queues(page: &Page<WorkflowQueue>) -> String {
@@ -178,6 +190,17 @@ mod tests {
             "3 of 3 runners active, 2 busy; 5 jobs wait, the oldest for 4 min: max_runners is 3 and \
              no more may run."
         );
+        let at = DateTime::UNIX_EPOCH;
+        let error = crate::error::Error::new(crate::error::Code::GithubUnreachable, "", "");
+        let last_error = Some(crate::views::LastError::new(&error, now));
+        let dark = Status { queued_jobs: 0, last_check: Some(at), last_error, ..busy() };
+        assert_eq!(
+            status(&dark, 2, None, now),
+            "3 of 3 runners active, 2 busy; no job waits. Last error: github_unreachable. \
+             The queues were last seen 4 min ago."
+        );
+        let never = Status { last_check: None, ..dark };
+        assert!(status(&never, 2, None, now).contains("busy; the queues were not seen yet. Last"));
         let off = Status { running: false, ..busy() };
         assert!(status(&off, 0, None, now).starts_with(
             "The autoscaler is not running; 3 of 3 runners active. runner_start_autoscaler"

@@ -105,10 +105,21 @@ pub(crate) fn queue_key(queue: &WorkflowQueue) -> String {
     format!("{rank}:{}", queue.repo.as_str().to_ascii_lowercase())
 }
 
+/// Whether `text` may be a key of a queue.
+pub(crate) fn is_queue_key(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(rank, repo)| matches!(rank, "0" | "1") && repo.contains('/'))
+}
+
 /// Newest first: also the order of the cursor.
 pub(crate) fn container_key(container: &RunnerContainer) -> String {
     let newest_first = i64::MAX - container.created_at.timestamp_millis();
     format!("{newest_first:019}:{}", container.container_id)
+}
+
+/// Whether `text` may be a key of a container.
+pub(crate) fn is_container_key(text: &str) -> bool {
+    let parts = text.split_once(':');
+    parts.is_some_and(|(time, _)| time.len() == 19 && time.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// A runner as lists show it.

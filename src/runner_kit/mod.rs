@@ -16,7 +16,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::lists::{ContainerFilter, QueueFilter};
-use self::lists::{Service, container_key, queue_key, refreshed, shown};
+use self::lists::{
+    Service, container_key, is_container_key, is_queue_key, queue_key, refreshed, shown,
+};
 use self::usage::Measured;
 use crate::config::{RunnerConfig, ScopeKind};
 use crate::error::{Error, Result};
@@ -152,6 +154,7 @@ impl RunnerKit {
     /// The workflow queues, those that wait first. While the loop runs they are as it last saw
     /// them; otherwise GitHub is asked.
     pub async fn get_workflow_queues(&self, filter: &QueueFilter) -> Result<Page<WorkflowQueue>> {
+        filter.paging.check(is_queue_key)?;
         let demand = self.demand().await?;
         self.must_be_seen(&demand, filter)?;
         let service = self.service();
@@ -199,6 +202,7 @@ impl RunnerKit {
         &self,
         filter: &ContainerFilter,
     ) -> Result<Page<RunnerContainer>> {
+        filter.paging.check(is_container_key)?;
         let containers = self.parts.engine.containers().await?;
         let runners = self.known(containers).await;
         let wanted = |runner: &&Runner| {

@@ -163,6 +163,7 @@ async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
             output::announce(&listening)?;
             let routes = http::routes(host.clone());
             listening.serve(http::by_role(server), routes, stop).await;
+            host.settle().await;
             Ok(())
         }
     }

@@ -7,6 +7,8 @@ use super::races::{LateEngine, settle};
 use super::world::{World, repo};
 use crate::model::Phase;
 use crate::resource::LOG_LINES;
+use crate::runner_kit::{ContainerFilter, QueueFilter};
+use crate::views::Paging;
 
 #[tokio::test(start_paused = true)]
 async fn who_watches_a_launch_is_told_its_steps_until_the_runner_is_online() {
@@ -101,6 +103,22 @@ async fn every_waiting_job_is_told_with_the_reason_why_it_waits() {
     assert_eq!(wait.reason, waiting.reason);
     assert_eq!(world.kit.known_repos(), [repo("a")]);
     assert!(world.kit.queue(&repo("other")).await.unwrap_err().message.contains("o/other"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cursor_that_is_none_is_refused_and_not_the_end_of_the_list() {
+    let world = World::new(2);
+    world.github.queue("a", 2, 600);
+    world.kit.provision(Some(&repo("a"))).await.unwrap();
+    for cursor in ["2", "garbage", ""] {
+        let paging = Paging { cursor: Some(cursor.into()), ..Paging::default() };
+        let filter = ContainerFilter { paging: paging.clone(), ..ContainerFilter::default() };
+        let refused = world.kit.list_runner_containers(&filter).await.unwrap_err();
+        assert!(refused.message.contains("cursor"), "{refused}");
+        let filter = QueueFilter { paging, ..QueueFilter::default() };
+        let refused = world.kit.get_workflow_queues(&filter).await.unwrap_err();
+        assert!(refused.message.contains("cursor"), "{refused}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
