@@ -6,11 +6,10 @@ import { createRequire } from "node:module";
 import { after, before, describe, test } from "node:test";
 import MCP, { MCPError, MCPToolError } from "ipfs-accelerate-mcp-sdk";
 import { World } from "../mcp/world.mjs";
+import { failure } from "./double.mjs";
 
 const REPO = "acme/api";
 const LABEL = "io.ipfs-accelerate.runner";
-/** What a promise is rejected with. */
-const failure = (promise) => promise.then((value) => assert.fail(`it succeeded: ${JSON.stringify(value)}`), (error) => error);
 
 /** A world and its server; both end with the tests around. */
 function world(name) {
