@@ -1,4 +1,6 @@
 // A server in place of `fetch`, which answers what the test says and remembers what it was sent.
+import assert from "node:assert/strict";
+import MCP from "ipfs-accelerate-mcp-sdk";
 
 /** `answers` one after the other, the last one for ever; each is a response, or makes one of the request. */
 export function server(...answers) {
@@ -48,3 +50,16 @@ export const stream = (write) => (request) => {
   });
   return new Response(body, { headers: { "content-type": "text/event-stream" } });
 };
+
+/** A client of the server in place of `fetch`. */
+export const client = (fetch, options) => new MCP({ url: "http://runners.test", token: "secret", fetch, ...options });
+
+/** What `promise` is rejected with. */
+export const failure = (promise) => promise.then((value) => assert.fail(`it succeeded: ${JSON.stringify(value)}`), (error) => error);
+
+/** A promise, and the functions that settle it. */
+export function withResolvers() {
+  const it = {};
+  it.promise = new Promise((resolve, reject) => Object.assign(it, { resolve, reject }));
+  return it;
+}

@@ -5,6 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { toNodeHandler } from "@modelcontextprotocol/node";
 import { acceptedContent, createMcpHandler, fromJsonSchema, inputRequired, McpServer, ResourceTemplate } from "@modelcontextprotocol/server";
 import MCP, { MCPError, MCPToolError } from "ipfs-accelerate-mcp-sdk";
+import { failure, withResolvers } from "./double.mjs";
 
 const object = (properties, required = Object.keys(properties)) => fromJsonSchema({ type: "object", properties, required });
 const number = { type: "number" };
@@ -131,14 +132,4 @@ for (const mode of ["auto", "sse"]) {
       assert.deepEqual(told, ["test://state", "test://state"]);
     });
   });
-}
-
-function failure(promise) {
-  return promise.then((value) => assert.fail(`it succeeded: ${JSON.stringify(value)}`), (error) => error);
-}
-
-function withResolvers() {
-  const it = {};
-  it.promise = new Promise((resolve, reject) => Object.assign(it, { resolve, reject }));
-  return it;
 }
