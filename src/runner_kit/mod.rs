@@ -35,7 +35,8 @@ use crate::views::{
     WorkflowQueue,
 };
 
-/// How long a stop waits for the number of the runners that it leaves.
+/// How long a stop waits for the number of the runners that it leaves, and a status for that of
+/// those that it found.
 const COUNT: Duration = Duration::from_secs(2);
 /// Entries of a list when nobody says how many.
 const PAGE: usize = 100;
@@ -109,21 +110,32 @@ impl RunnerKit {
         Ok(Stopped { running: false, changed, runners_left })
     }
 
-    /// The state of the autoscaler. While it is off, runners are counted afresh.
+    /// The state of the autoscaler. While it is off, and before its first look is over, runners are
+    /// counted afresh.
     pub async fn get_status(&self) -> Result<Status> {
         let snapshot = self.published.borrow().clone();
         let mut status = self.status_of(&snapshot);
-        if !snapshot.running {
-            match self.parts.engine.containers().await {
-                Ok(containers) => {
-                    status.active_runners = containers.iter().filter(|c| !c.ended).count();
-                    status.capacity = capacity(self.config.max_runners, status.active_runners);
-                }
-                Err(error) => {
-                    status.last_error =
-                        Some(crate::views::LastError::new(&error, (self.parts.clock)()));
-                }
+        if snapshot.running && snapshot.last_check.is_some() {
+            return Ok(status);
+        }
+        let counting = self.parts.engine.containers();
+        let counted = if snapshot.running {
+            // The loop tells what is wrong with the engine.
+            tokio::time::timeout(COUNT, counting).await.ok().and_then(Result::ok).map(Ok)
+        } else {
+            Some(counting.await)
+        };
+        match counted {
+            Some(Ok(containers)) => {
+                let live = containers.iter().filter(|container| !container.ended).count();
+                status.active_runners = live;
+                status.capacity = capacity(self.config.max_runners, live.max(snapshot.used));
             }
+            Some(Err(error)) => {
+                status.last_error =
+                    Some(crate::views::LastError::new(&error, (self.parts.clock)()));
+            }
+            None => {}
         }
         Ok(status)
     }

@@ -106,6 +106,20 @@ async fn every_waiting_job_is_told_with_the_reason_why_it_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn runners_that_are_adopted_are_told_before_the_first_look_is_over() {
+    let world = World::new(2);
+    world.kit.provision(Some(&repo("a"))).await.unwrap();
+    let next = world.restarted();
+    world.github.change(|state| state.gated = true);
+    let started = next.start_autoscaler().await.unwrap();
+    assert_eq!((started.status.active_runners, started.status.capacity.free), (1, 1));
+    world.engine.set_hanging(true);
+    let begun = Instant::now();
+    next.get_status().await.unwrap();
+    assert!(begun.elapsed().as_secs() <= 2, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cursor_that_is_none_is_refused_and_not_the_end_of_the_list() {
     let world = World::new(2);
     world.github.queue("a", 2, 600);
