@@ -22,7 +22,7 @@ use http::{
 };
 
 use super::{
-    faults::Fault, journal, limits::Standing, problem::Problem, server::Shared, wire::Wire,
+    apps, faults::Fault, journal, limits::Standing, problem::Problem, server::Shared, wire::Wire,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-github-request-id");
@@ -30,7 +30,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-github-request-id");
 /// docs.github.com: asking for the rate limits costs nothing of the primary one.
 const RATE_LIMIT_PATH: &str = "/rate_limit";
 
-/// Whose token a request carried.
+/// Whose token a request carried: a login, or how [`apps`] calls an app or an installation.
 #[derive(Debug, Clone)]
 pub(super) struct Caller(pub(super) String);
 
@@ -216,8 +216,15 @@ fn caller(shared: &Shared, request: &Request) -> Result<Caller, Problem> {
         .and_then(|value| value.split_once(' '))
         .ok_or(Problem::NoCredential)?;
     let accepted = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token");
-    let login = shared.lock().state.login_of(token).filter(|_| accepted);
-    login.map(Caller).ok_or(Problem::BadCredential)
+    let world = shared.lock();
+    let now = world.clock.now();
+    let app = || world.state.apps.identify(token, now);
+    let identity = match world.state.login_of(token).filter(|_| accepted) {
+        Some(login) => login,
+        None => app().transpose()?.filter(|_| accepted).ok_or(Problem::BadCredential)?,
+    };
+    apps::may_ask(&identity, request.uri().path())?;
+    Ok(Caller(identity))
 }
 
 /// Gives an answer its entity tag, and leaves out the body that the client already has.
