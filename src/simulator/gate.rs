@@ -16,7 +16,7 @@ use futures::stream;
 use http::{
     HeaderName, HeaderValue, Method, StatusCode,
     header::{
-        AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+        AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, IF_NONE_MATCH,
         USER_AGENT, VARY,
     },
 };
@@ -64,8 +64,12 @@ pub(super) async fn record(
     let _under_way = UnderWay(Arc::clone(&shared));
     let mut response = next.run(request).await;
     let id = format!("{:04X}:{number:08X}:51A0", shared.options.seed & 0xFFFF);
-    if let Ok(id) = HeaderValue::try_from(id) {
-        response.headers_mut().insert(REQUEST_ID, id);
+    // GitHub's clock, which need not be the host's.
+    let date = shared.lock().clock.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    for (name, value) in [(REQUEST_ID, id), (DATE, date)] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
     }
     let login = response.extensions().get::<Caller>().cloned();
     let charged = response.extensions().get::<Charged>().is_some();

@@ -44,7 +44,7 @@ mod shapes;
 mod spec;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wire;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};

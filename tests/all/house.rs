@@ -120,6 +120,7 @@ const MATRIX: &[(&str, &[&str])] = &[
 const WORLD: &[(&str, &[&str])] = &[
     ("axum", &["interfaces", "simulator"]),
     ("bollard", &["adapters::docker", "interfaces::demo"]),
+    ("jsonwebtoken", &["adapters::github", "simulator"]),
     ("octocrab", &["adapters::github"]),
     ("ratatui", &["interfaces"]),
     ("rmcp", &["interfaces"]),

@@ -51,6 +51,8 @@ struct Known {
     repos: BTreeMap<Repo, State>,
     /// Named one by one, and not found by the last listing.
     lost: BTreeMap<Repo, Error>,
+    /// Accounts whose repositories the last listing could not see.
+    unlisted: BTreeMap<String, Error>,
 }
 
 impl Poller {
@@ -72,7 +74,7 @@ impl Poller {
             return Ok(());
         }
         // Nothing is touched before: whoever stops waiting here loses nothing of what is known.
-        let Listing { found, lost } = self.discovery.list().await?;
+        let Listing { found, mut lost, unlisted } = self.discovery.list().await?;
         let mut before = std::mem::take(&mut known.repos);
         for found in found {
             let mut state = before.remove(&found.repo).unwrap_or_default();
@@ -80,7 +82,14 @@ impl Poller {
             state.in_org = found.in_org;
             known.repos.insert(found.repo, state);
         }
+        // What an account had is there still, for all we know.
+        for repo in before.into_keys().chain(std::mem::take(&mut known.lost).into_keys()) {
+            if let Some(error) = unlisted.get(&repo.owner().to_ascii_lowercase()) {
+                lost.entry(repo).or_insert_with(|| error.clone());
+            }
+        }
         known.lost = lost;
+        known.unlisted = unlisted;
         known.listed_at = Some(now);
         Ok(())
     }
@@ -126,6 +135,7 @@ impl DemandSource for Poller {
         let mut demand = Demand {
             repos: Vec::new(),
             unseen: known.lost.clone(),
+            unlisted: known.unlisted.clone(),
             rate_limit: self.client.budget(),
         };
         for (repo, state) in &known.repos {
