@@ -3,6 +3,7 @@
 // Clippy takes only the functions marked as tests for tests, not what they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod app;
 mod assistant;
 mod autoscaling;
 mod bad_days;

@@ -50,7 +50,7 @@ pub struct GithubClient {
 /// The credentials.
 enum Who {
     Token(Arc<Access>),
-    App(Installations),
+    App(Box<Installations>),
 }
 
 /// A request.
@@ -111,7 +111,7 @@ impl GithubClient {
             base: config.api_url.clone(),
             who: match credential {
                 Credential::Token(token) => Who::Token(Arc::new(Access::new(Kind::Token(token)))),
-                Credential::App(key) => Who::App(Installations::of(Access::new(Kind::App(key)))),
+                Credential::App(key) => Who::App(Box::new(Installations::of(key))),
             },
             cache: Mutex::default(),
             permits: Semaphore::new(REQUESTS),

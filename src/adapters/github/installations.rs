@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::access::{Access, Issued, Kind};
+use super::app::AppKey;
 use super::client::{Asked, GithubClient, refused};
 use super::errors;
 use super::fresh::Fresh;
@@ -47,8 +48,9 @@ pub(crate) struct Installed {
 }
 
 impl Installations {
-    pub(super) fn of(own: Access) -> Self {
-        Self { own: Arc::new(own), known: Fresh::default(), accesses: Mutex::default() }
+    pub(super) fn of(key: AppKey) -> Self {
+        let own = Arc::new(Access::new(Kind::App(key)));
+        Self { own, known: Fresh::default(), accesses: Mutex::default() }
     }
 
     /// The credentials of the installations that have been used.
