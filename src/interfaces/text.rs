@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::audit::Record;
 use crate::config::Row;
+use crate::doctor::{Check, Outcome};
 use crate::error::Error;
 use crate::operations::Answer;
 use crate::views::Page;
@@ -104,6 +105,31 @@ fn more(cursor: Option<&str>) -> String {
 /// An error for a person.
 pub fn render_error(error: &Error) -> String {
     format!("error: {} [{}]\n  → {}\n", error.message, error.code.as_str(), error.remedy)
+}
+
+/// What the doctor found, for a person: marks and names aligned, remedies below.
+pub fn checks(checks: &[Check]) -> String {
+    let width = checks.iter().map(|check| check.name.len()).max().unwrap_or_default();
+    let line = |Check { name, outcome, message, remedy }: &Check| {
+        let mark = match outcome {
+            Outcome::Ok => "ok",
+            Outcome::Warning => "warning",
+            Outcome::Failure => "FAILED",
+            Outcome::Skipped => "skipped",
+        };
+        let remedy = match remedy.is_empty() {
+            true => String::new(),
+            false => format!("{:9}{:width$}  → {remedy}\n", "", ""),
+        };
+        format!("{mark:9}{name:width$}  {message}\n{remedy}")
+    };
+    let failed = checks.iter().filter(|check| check.outcome == Outcome::Failure).count();
+    let end = match failed {
+        0 => "Nothing failed.\n".to_owned(),
+        1 => "1 check failed.\n".to_owned(),
+        more => format!("{more} checks failed.\n"),
+    };
+    checks.iter().map(line).chain([end]).collect()
 }
 
 /// The configuration in force for a person.

@@ -60,6 +60,8 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("adapters::github", &["config", "error", "model", "ports"]),
     ("adapters::memory", &["config", "error", "model", "ports"]),
     ("adapters::poll", &["adapters::github", "config", "error", "model", "ports"]),
+    // It looks at all there is, and changes nothing.
+    ("doctor", &["adapters", "config", "error", "model", "ports"]),
     // The one room that knows both sides.
     (
         "assemble",
@@ -81,6 +83,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "assemble",
             "audit",
             "config",
+            "doctor",
             "error",
             "model",
             "operations",

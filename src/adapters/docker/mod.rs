@@ -16,6 +16,8 @@ mod launching;
 mod lifecycle;
 mod logs;
 mod spec;
+mod survey;
 mod workspace;
 
 pub use engine::DockerEngine;
+pub use survey::{ImageStanding, Survey};

@@ -138,7 +138,7 @@ impl GithubClient {
     }
 
     /// With whose rights `path` is asked for.
-    async fn access(&self, path: &str) -> Result<Arc<Access>> {
+    pub(super) async fn access(&self, path: &str) -> Result<Arc<Access>> {
         match &self.who {
             Who::Token(access) => Ok(access.clone()),
             Who::App(app) => self.installation(app, errors::owner_of(path)).await,

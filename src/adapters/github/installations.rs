@@ -114,7 +114,10 @@ impl GithubClient {
         }
     }
 
-    async fn installations(&self, app: &Installations) -> Result<Arc<Vec<Installation>>> {
+    pub(super) async fn installations(
+        &self,
+        app: &Installations,
+    ) -> Result<Arc<Vec<Installation>>> {
         let fetch = async {
             let all =
                 self.get_all_with::<Vec<Installation>>(&app.own, "/app/installations").await?;
@@ -126,7 +129,7 @@ impl GithubClient {
     }
 
     /// Says where the app would have to be installed.
-    async fn not_installed(&self, app: &Installations, owner: Option<&str>) -> Error {
+    pub(super) async fn not_installed(&self, app: &Installations, owner: Option<&str>) -> Error {
         let told = self.read::<App>(&app.own, "/app").await;
         let address = told.ok().and_then(|(app, _)| app.html_url);
         errors::not_installed(owner, address.as_deref())

@@ -17,9 +17,11 @@ mod limits;
 pub(crate) mod models;
 mod registrar;
 mod retry;
+mod standing;
 
 pub use app::AppKey;
 pub use client::GithubClient;
 pub use credentials::Credential;
 pub(crate) use installations::Installed;
 pub use registrar::GithubRegistrar;
+pub use standing::{Identity, Standing};

@@ -68,6 +68,15 @@ impl Poller {
         })
     }
 
+    /// The repositories that are watched, the last pushed to first, each with whether an organisation
+    /// owns it; and why those that are named, or whole accounts, cannot be seen.
+    pub async fn watched(&self) -> Result<(Vec<(Repo, bool)>, Vec<Error>)> {
+        let Listing { mut found, lost, unlisted } = self.discovery.list().await?;
+        found.sort_by_key(|found| std::cmp::Reverse(found.pushed_at));
+        let found = found.into_iter().map(|found| (found.repo, found.in_org)).collect();
+        Ok((found, lost.into_values().chain(unlisted.into_values()).collect()))
+    }
+
     async fn refresh_list(&self, known: &mut Known, now: DateTime<Utc>) -> Result<()> {
         let patience = self.schedule.poll_interval.min(LISTING);
         if known.listed_at.is_some_and(|listed| now - listed < patience) {
