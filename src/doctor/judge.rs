@@ -315,7 +315,7 @@ pub(super) enum Directory {
     /// It is not; whether it could be made.
     Absent { makeable: bool },
     /// Something else has its name.
-    NoDirectory,
+    Other,
 }
 
 /// Whether the state directory is ours alone.
@@ -327,7 +327,7 @@ pub(super) fn state_dir(path: &Path, found: Directory) -> Check {
         Directory::There { writable: false, .. } | Directory::Absent { makeable: false } => {
             Check::failure(NAME, format!("This user cannot write to {path}."), choose)
         }
-        Directory::NoDirectory => Check::failure(NAME, format!("{path} is no directory."), choose),
+        Directory::Other => Check::failure(NAME, format!("{path} is no directory."), choose),
         Directory::Absent { makeable: true } => {
             Check::ok(NAME, format!("{path} will be made at the first start."))
         }

@@ -246,7 +246,7 @@ fn directory(path: &Path) -> Directory {
         Ok(found) if found.is_dir() => {
             Directory::There { mode: found.permissions().mode(), writable: may_write(path) }
         }
-        Ok(_) => Directory::NoDirectory,
+        Ok(_) => Directory::Other,
         Err(_) => {
             let above = path.ancestors().skip(1).find(|path| path.exists());
             Directory::Absent { makeable: above.is_some_and(may_write) }

@@ -96,7 +96,7 @@ impl Places {
         if self.connect().await.is_some() {
             return Presence::Answers;
         }
-        // A lock that is shared keeps nobody from looking, and nobody for longer than this line.
+        // Whoever claims at this very moment tries again.
         let held = File::open(&self.lock)
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
         if held { Presence::Silent } else { Presence::Absent }

@@ -10,6 +10,7 @@ mod bad_days;
 mod bounds;
 mod demo;
 mod distribution;
+mod doctor;
 mod engine;
 mod faces;
 mod fuzz;
