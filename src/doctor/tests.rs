@@ -9,7 +9,9 @@ use crate::adapters::github::{Identity, Standing};
 use crate::config::{Environment, PullPolicy, RunnerConfig, ScopeKind, Sources, StartInput, load};
 use crate::error::{Code, Result};
 use crate::model::{Demand, Job, Labels, RateLimit, RepoDemand, Scope};
-use crate::simulator::{JobSpec, Options, Permission, RepoSpec, RunSpec, Simulator, TOKEN};
+use crate::simulator::{
+    Fault, JobSpec, Often, Options, Permission, RepoSpec, RunSpec, Simulator, TOKEN,
+};
 
 fn at(second: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
@@ -229,6 +231,9 @@ async fn rights_are_found_without_leaving_anything_on_github() {
     let github = Simulator::start(Options::default()).await.unwrap();
     github.add_repo(RepoSpec::new("acme/api"));
     github.add_repo(RepoSpec::new("acme/half").denies(Permission::Administration));
+    github.add_repo(RepoSpec::new("acme/look"));
+    let removal = "DELETE /repos/acme/look/actions/runners/0";
+    github.inject(Fault::Status(403), removal, Often::Always).unwrap();
     github
         .queue_run("acme/api", RunSpec::new("ci").job(JobSpec::new("fit").labels(["gpu"])))
         .unwrap();
@@ -241,7 +246,10 @@ async fn rights_are_found_without_leaving_anything_on_github() {
     let mut rights: Vec<_> =
         found(&checks, "permissions").iter().map(|check| check.outcome).collect();
     rights.sort_by_key(|outcome| *outcome as u8);
-    assert_eq!(rights, [Outcome::Ok, Outcome::Failure]);
+    assert_eq!(rights, [Outcome::Ok, Outcome::Failure, Outcome::Failure]);
+    let rights = found(&checks, "permissions");
+    let looking = rights.iter().find(|one| one.message.contains("acme/look")).unwrap();
+    is(looking, Outcome::Failure, "neither registered nor removed");
     // What does not answer stops nothing else.
     is(found(&checks, "docker")[0], Outcome::Failure, "Docker is not accessible");
     is(found(&checks, "image")[0], Outcome::Skipped, "does not answer");

@@ -63,6 +63,12 @@ async fn every_installations_repositories_are_watched_each_with_its_own_token_an
         };
         assert_eq!(request.login, Some(asked_by), "{}", request.path);
     }
+    // Each has its own answers: the same address is "not modified" for both.
+    let before = world.github.requests().len();
+    world.names().await;
+    let listings: Vec<_> = world.github.requests().split_off(before);
+    let listings = listings.iter().filter(|one| one.path == "/installation/repositories");
+    assert_eq!(listings.map(|one| one.status).collect::<Vec<_>>(), [Some(304), Some(304)]);
     // Nothing that one has used is taken from the other's budget.
     let charged = |id: u64| {
         let own = Some(format!("installation/{id}"));
