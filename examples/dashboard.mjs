@@ -1,80 +1,27 @@
-// The figures of a dashboard over HTTP, with nothing but `fetch`. In Node:
+// The figures of a dashboard, with the SDK for JavaScript. In Node, beside a running server of the same user:
 //
 //   ipfs-accelerate runner start --http
-//   RUNNER_KIT_HTTP_TOKEN=$(cat ~/.local/state/ipfs-accelerate/http-token-read) node examples/dashboard.mjs
+//   node examples/dashboard.mjs
 //
-// In a page of the same origin: `import { Client, monitor } from './dashboard.mjs'`.
+// In a page of your own: `import { monitor, render } from './dashboard.mjs'`, with the SDK beside it.
 
-const PROTOCOL = '2026-07-28'
+import MCP from '../sdk-js/src/index.mjs'
 
-export class Client {
-  #id = 0
-
-  constructor({ url = 'http://127.0.0.1:8080', token }) {
-    this.url = new URL('/mcp', url)
-    this.token = token
-  }
-
-  // Calls a tool; its `{success, data, message, …}`. A failure is thrown, with `code` and `remedy`.
-  async call_tool(name, args = {}, signal = undefined) {
-    const response = await fetch(this.url, {
-      method: 'POST',
-      signal,
-      headers: {
-        authorization: `Bearer ${this.token}`,
-        'content-type': 'application/json',
-        accept: 'application/json, text/event-stream',
-        // The stateless form of the protocol: each request says what it is.
-        'mcp-protocol-version': PROTOCOL,
-        'mcp-method': 'tools/call',
-        'mcp-name': name,
-      },
-      body: JSON.stringify({
-        jsonrpc: '2.0',
-        id: ++this.#id,
-        method: 'tools/call',
-        params: {
-          name,
-          arguments: args,
-          _meta: {
-            'io.modelcontextprotocol/protocolVersion': PROTOCOL,
-            'io.modelcontextprotocol/clientCapabilities': {},
-          },
-        },
-      }),
-    })
-    const text = await response.text()
-    let answer
-    try {
-      answer = JSON.parse(text)
-    } catch {
-      throw new Error(`HTTP ${response.status}: ${text.slice(0, 200)}`)
-    }
-    // A missing token is refused before anything else looks at the request.
-    const failure = answer.result?.structuredContent?.error ?? answer.error
-    if (failure) throw Object.assign(new Error(failure.message), failure)
-    return answer.result.structuredContent
-  }
-}
-
-// Shows the figures now and every `seconds`, until `signal` is aborted.
-export async function monitor(client, show, { seconds = 30, signal } = {}) {
-  while (!signal?.aborted) {
+// Shows the figures now and whenever they change, until `signal` is aborted.
+export function monitor(mcp, show, { signal } = {}) {
+  const look = async () => {
     try {
       const [status, workflows] = await Promise.all([
-        client.call_tool('runner_get_status', {}, signal),
-        client.call_tool('runner_list_workflows', {}, signal),
+        mcp.call_tool('runner_get_status', {}, { signal }),
+        mcp.call_tool('runner_list_workflows', {}, { signal }),
       ])
       show({ status: status.data, workflows: workflows.data })
     } catch (error) {
-      if (signal?.aborted) return
-      show({ error })
+      if (!signal?.aborted) show({ error })
     }
-    await new Promise((resolve) => {
-      const timer = setTimeout(resolve, seconds * 1000)
-      signal?.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true })
-    })
   }
+  const onState = (state, reason) => state === 'reconnecting' && show({ error: reason ?? new Error('The server stops.') })
+  return mcp.subscribe(['runner://status'], look, { signal, onState })
 }
 
 // Texts come from repositories' owners: `textContent` shows them and never runs them.
@@ -95,10 +42,7 @@ export function render({ status, workflows, error }) {
 }
 
 if (typeof process !== 'undefined' && import.meta.filename === process.argv[1]) {
-  const client = new Client({
-    url: process.env.RUNNER_KIT_URL,
-    token: process.env.RUNNER_KIT_HTTP_TOKEN,
-  })
+  const mcp = new MCP({ url: process.env.RUNNER_KIT_URL })
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())
   const show = ({ status, workflows, error }) => {
@@ -108,5 +52,5 @@ if (typeof process !== 'undefined' && import.meta.filename === process.argv[1]) 
       console.log(`  ${repo}: ${running} running, ${pending} pending`)
     }
   }
-  await monitor(client, show, { signal: stop.signal })
+  await monitor(mcp, show, { signal: stop.signal })
 }

@@ -54,6 +54,9 @@ fn populate(github: &Simulator) -> Result<(), Box<dyn Error>> {
     github.add_repo(RepoSpec::new("acme/vault").private().forbidden());
     github.add_repo(RepoSpec::new("acme/read-only").denies(Permission::Administration));
     github.add_repo(RepoSpec::new("octocat/hello-world"));
+    // The names in the guide's examples.
+    github.add_org("myorg");
+    github.add_repo(RepoSpec::new("owner/repo"));
     github.add_repo(RepoSpec::new("hubot/shared").private().shared_with("octocat"));
 
     let minute = Duration::from_secs(60);

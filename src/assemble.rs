@@ -18,6 +18,7 @@ use crate::ports::{
     DemandSource, Deregistered, Engine, NewRunner, Registrar, Registration, RegistrationToken,
 };
 use crate::runner_kit::RunnerKit;
+use crate::samples::Samples;
 use crate::views::Mode;
 
 impl RunnerKit {
@@ -39,12 +40,16 @@ pub fn kit(config: RunnerConfig, env: &Environment, mode: Mode) -> Result<Runner
     Ok(RunnerKit::from_parts(config, parts, mode))
 }
 
-/// GitHub and the history as `config` says, with `engine`.
+/// GitHub, history and samples as `config` says, with `engine`.
 pub fn parts(config: &RunnerConfig, env: &Environment, engine: Arc<dyn Engine>) -> Result<Parts> {
     let github =
         Arc::new(Github { config: config.clone(), env: env.clone(), ready: OnceCell::new() });
     let history = Arc::new(History::open(&config.state_dir, Utc::now())?);
-    Ok(Parts::new(github.clone(), github, engine, history, Arc::new(Utc::now)))
+    let samples = config.state_dir.join(format!("{}.samples.jsonl", config.instance));
+    let samples = Arc::new(Samples::open(samples, Utc::now().timestamp()));
+    let mut parts = Parts::new(github.clone(), github, engine, history, Arc::new(Utc::now));
+    parts.samples = samples;
+    Ok(parts)
 }
 
 /// GitHub, once there is a credential: who only lists containers needs none.

@@ -36,7 +36,7 @@
 //! [`adapters`] implement them and never name each other, but for the poller, which asks GitHub by
 //! way of the client: `github`, `poll`, `docker`, and `memory` for tests and the demo.
 //! [`lifecycle`] uses the ports for one step at a time: look, launch, remove. [`history`] remembers
-//! what has ended, [`audit`] who has changed something.
+//! what has ended, [`samples`] the numbers of the last day, [`audit`] who has changed something.
 //!
 //! *The service.* `reconciler` is the loop, an actor that alone owns its state and publishes a
 //! [`snapshot`]; [`runner_kit`] is the object that holds it and has a method for each operation.
@@ -84,6 +84,7 @@ pub mod ports;
 mod reconciler;
 pub mod resource;
 pub mod runner_kit;
+pub mod samples;
 pub mod schema;
 pub mod simulator;
 pub mod snapshot;

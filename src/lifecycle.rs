@@ -14,6 +14,7 @@ use crate::plan::Removal;
 use crate::ports::{
     DemandSource, Deregistered, Engine, Host, Launch, NewRunner, Registrar, Registration, Report,
 };
+use crate::samples::Samples;
 
 /// Launches at a time: enough to keep an engine busy, too few to make it time out.
 const LAUNCHES: usize = 16;
@@ -32,6 +33,8 @@ pub struct Parts {
     pub engine: Arc<dyn Engine>,
     /// Where their ends are remembered.
     pub history: Arc<History>,
+    /// Where the numbers of the last day are kept.
+    pub samples: Arc<Samples>,
     /// The time.
     pub clock: Clock,
     host: Arc<OnceCell<Host>>,
@@ -60,7 +63,7 @@ pub(crate) struct Observation {
 }
 
 impl Parts {
-    /// The parts together.
+    /// The parts together; samples are kept in memory.
     pub fn new(
         source: Arc<dyn DemandSource>,
         registrar: Arc<dyn Registrar>,
@@ -69,7 +72,8 @@ impl Parts {
         clock: Clock,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(LAUNCHES));
-        Self { source, registrar, engine, history, clock, host: Arc::default(), permits }
+        let samples = Arc::new(Samples::in_memory());
+        Self { source, registrar, engine, history, samples, clock, host: Arc::default(), permits }
     }
 
     /// What the engine's host is; asked once.

@@ -267,6 +267,17 @@ pub struct Inspection {
     pub docker_socket: bool,
 }
 
+/// What a container uses at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Usage {
+    /// Of one processor: 100 is a whole one, 250 two and a half.
+    pub cpu_percent: f64,
+    /// Bytes of memory, without those that the kernel takes back when it needs them.
+    pub memory_bytes: u64,
+    /// Bytes of memory that it may use: the host's where it has no bound of its own.
+    pub memory_limit: u64,
+}
+
 /// How a runner ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {

@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use crate::error::Result;
-use crate::model::{Container, Demand, Ended, Inspection, Labels, Origin, Registered, Repo, Scope};
+use crate::model::{
+    Container, Demand, Ended, Inspection, Labels, Origin, Registered, Repo, Scope, Usage,
+};
 
 /// Told what is being done, for people who wait for it: "pulling the image: 40 %".
 pub type Report<'a> = &'a (dyn Fn(&str) + Send + Sync);
@@ -68,6 +70,9 @@ pub trait Engine: Send + Sync {
 
     /// What the engine says of one container.
     async fn inspect(&self, id: &str) -> Result<Inspection>;
+
+    /// What the container uses now; an error when its process does not run.
+    async fn usage(&self, id: &str) -> Result<Usage>;
 
     /// The last `lines` lines that the runner printed.
     async fn logs(&self, id: &str, lines: usize) -> Result<String>;

@@ -23,6 +23,10 @@ pub enum Resource {
     Events,
     /// Who had what done.
     Audit,
+    /// The numbers of the last day.
+    Samples,
+    /// What the containers use now.
+    Usage,
     /// How to operate it.
     Help,
     /// One repository's queue, job by job.
@@ -56,7 +60,7 @@ pub struct Listing {
 const JSON: &str = "application/json";
 
 /// Those that are always there.
-pub const FIXED: [Listing; 5] = [
+pub const FIXED: [Listing; 7] = [
     Listing {
         uri: "runner://status",
         name: "status",
@@ -83,6 +87,22 @@ pub const FIXED: [Listing; 5] = [
         name: "audit",
         title: "Audit log",
         about: "Who had what changed, by which way in, and how it ended; the latest first.",
+        mime: JSON,
+    },
+    Listing {
+        uri: "runner://samples",
+        name: "samples",
+        title: "Samples of the last day",
+        about: "Queue, runners and GitHub's budget of each minute of the last 24 hours, the oldest \
+            first.",
+        mime: JSON,
+    },
+    Listing {
+        uri: "runner://usage",
+        name: "usage",
+        title: "Usage of the containers",
+        about: "Processor (100 is a whole one) and bytes of memory of every live container, at \
+            most two seconds old.",
         mime: JSON,
     },
     Listing {
@@ -122,13 +142,15 @@ pub const TEMPLATES: [Listing; 3] = [
 impl Resource {
     /// How it is listed.
     pub fn listing(&self) -> &'static Listing {
-        let [status, config, events, audit, help] = &FIXED;
+        let [status, config, events, audit, samples, usage, help] = &FIXED;
         let [queue, container, log] = &TEMPLATES;
         match self {
             Self::Status => status,
             Self::Config => config,
             Self::Events => events,
             Self::Audit => audit,
+            Self::Samples => samples,
+            Self::Usage => usage,
             Self::Help => help,
             Self::Queue(_) => queue,
             Self::Container(_) => container,
@@ -176,7 +198,15 @@ impl FromStr for Resource {
                 return Ok(Self::Log { container: key(container)?, lines: lines(query)? });
             }
             [_] => {
-                let fixed = [Self::Status, Self::Config, Self::Events, Self::Audit, Self::Help];
+                let fixed = [
+                    Self::Status,
+                    Self::Config,
+                    Self::Events,
+                    Self::Audit,
+                    Self::Samples,
+                    Self::Usage,
+                    Self::Help,
+                ];
                 let found = fixed.into_iter().find(|fixed| fixed.listing().uri == uri);
                 return found.ok_or_else(unknown);
             }
@@ -219,6 +249,8 @@ mod tests {
             Resource::Config,
             Resource::Events,
             Resource::Audit,
+            Resource::Samples,
+            Resource::Usage,
             Resource::Help,
             Resource::Queue("octo-org/a.b".parse().unwrap()),
             Resource::Container("ipfs-default-abc-1".into()),

@@ -6,7 +6,7 @@
 use schemars::generate::SchemaSettings;
 use schemars::transform::transform_subschemas;
 use schemars::{JsonSchema, Schema};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The schema of what is read as a `T`: optional members may be left out.
 pub fn input<T: JsonSchema>() -> Value {
@@ -63,16 +63,17 @@ pub fn bare(schema: &mut Value) {
 
 fn outline(schema: &mut Value, levels: usize) {
     let Value::Object(members) = schema else { return };
-    members.retain(|name, _| !matches!(name.as_str(), "description" | "required" | "format"));
+    members.retain(|name, _| !NOT_TOLD.contains(&name.as_str()));
     if members.get("minimum") == Some(&Value::from(0)) {
         members.remove("minimum");
     }
     // Choices stood one by one so that each could be described.
     if let Some(choices) = constants(members.get("oneOf")) {
         members.remove("oneOf");
-        members.insert("type".into(), "string".into());
         if choices.len() <= FEW {
             members.insert("enum".into(), choices.into());
+        } else {
+            members.insert("type".into(), "string".into());
         }
     }
     match members.get_mut("items") {
@@ -89,7 +90,25 @@ fn outline(schema: &mut Value, levels: usize) {
     if let Some(Value::Array(any)) = members.get_mut("anyOf") {
         any.iter_mut().for_each(|one| outline(one, levels));
     }
+    either_or_null(members);
 }
+
+/// A choice of two schemas where `members` are of one type or null: not all who read schemas take a
+/// list of types.
+fn either_or_null(members: &mut Map<String, Value>) {
+    let Some(Value::Array(types)) = members.get("type") else { return };
+    let [Value::String(only), null] = types.as_slice() else { return };
+    if null != "null" {
+        return;
+    }
+    let only = Value::from(only.as_str());
+    let mut either = std::mem::take(members);
+    either.insert("type".into(), only);
+    members.insert("anyOf".into(), json!([either, { "type": "null" }]));
+}
+
+/// What somebody who reads a result does not need.
+const NOT_TOLD: [&str; 5] = ["description", "required", "format", "pattern", "examples"];
 
 /// As many choices are worth telling each time.
 const FEW: usize = 6;
@@ -134,7 +153,6 @@ fn without_null(schema: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use serde::{Deserialize, Serialize};
-    use serde_json::json;
 
     use super::*;
 
@@ -206,10 +224,18 @@ mod tests {
         bare(&mut schema);
         assert!(!schema.to_string().contains("description"));
         assert!(!schema.to_string().contains("required"));
-        let choice = json!({ "type": "string", "enum": ["one", "other"] });
+        let choice = json!({ "enum": ["one", "other"] });
         assert_eq!(schema["properties"]["choice"]["anyOf"][0], choice);
-        assert_eq!(schema["properties"]["count"], json!({ "type": ["integer", "null"] }));
-        assert_eq!(schema["properties"]["list"], json!({ "type": ["array", "null"] }));
+    }
+
+    #[test]
+    fn a_bare_schema_of_what_may_be_null_names_one_type_at_a_time() {
+        let mut schema = output::<Sample>();
+        bare(&mut schema);
+        let or_null = |name| json!({ "anyOf": [{ "type": name }, { "type": "null" }] });
+        assert_eq!(schema["properties"]["count"], or_null("integer"));
+        assert_eq!(schema["properties"]["list"], or_null("array"));
+        assert_eq!(schema["properties"]["must"], json!({ "type": "number" }));
     }
 
     #[test]

@@ -6,8 +6,10 @@ use chrono::{DateTime, SubsecRound, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::detail::{ContainerDetail, End, LongestWait, QueueDetail, WaitingJob, WorkingJob};
-use crate::error::Error;
+pub use self::detail::{
+    ContainerDetail, ContainerUsage, End, LongestWait, QueueDetail, WaitingJob, WorkingJob,
+};
+use crate::error::{Error, Result};
 use crate::model::{JobRef, Labels, Origin, Phase, RateLimit, Repo};
 
 /// The state of the autoscaler.
@@ -215,6 +217,15 @@ pub struct Paging {
 }
 
 impl Paging {
+    /// Refuses a cursor that is no key: the list would seem to end.
+    pub(crate) fn check(&self, is_key: impl Fn(&str) -> bool) -> Result<()> {
+        if self.cursor.as_deref().is_none_or(is_key) {
+            return Ok(());
+        }
+        let remedy = "Give the next_cursor of the page before, or none.";
+        Err(Error::invalid("cursor", "it is none that a page ended with", remedy))
+    }
+
     /// Cuts `items`, sorted by `key`, to the page. A cursor is the key of the last entry shown, so
     /// that it holds when entries come and go.
     pub fn cut<T: Serialize>(

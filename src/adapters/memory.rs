@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use crate::error::{Code, Error, Result};
-use crate::model::{Container, Ended, Inspection, not_found};
+use crate::model::{Container, Ended, Inspection, Usage, not_found};
 use crate::ports::{Engine, Host, Launch, Registration, Report};
 
 /// What a runner does, until its exit code.
@@ -266,6 +266,13 @@ impl Engine for MemoryEngine {
             exit_code: entry.exit_code,
             ..Inspection::default()
         })
+    }
+
+    async fn usage(&self, id: &str) -> Result<Usage> {
+        let shared = self.answer().await?;
+        let running = shared.find(id).filter(|(_, entry)| !entry.container.ended);
+        // A process here is a part of this program's, which nobody measures.
+        running.map(|_| Usage::default()).ok_or_else(|| unknown(id))
     }
 
     async fn logs(&self, id: &str, lines: usize) -> Result<String> {

@@ -50,15 +50,17 @@ pub(super) struct Caller {
     pub(super) sources: Sources,
     pub(super) loaded: Loaded,
     pub(super) places: Places,
+    /// Whether this process serves HTTP, where that is wanted: a service that it starts does not.
+    serves_http: bool,
     /// Made when something has to be done here; may fail, and be tried again.
     kit: OnceCell<RunnerKit>,
 }
 
 impl Caller {
-    pub(super) fn new(sources: Sources) -> Result<Self> {
+    pub(super) fn new(sources: Sources, serves_http: bool) -> Result<Self> {
         let loaded = load(&sources, &StartInput::default())?;
         let places = Places::of(&loaded.config, &sources.env);
-        Ok(Self { sources, loaded, places, kit: OnceCell::new() })
+        Ok(Self { sources, loaded, places, serves_http, kit: OnceCell::new() })
     }
 
     /// What does it here, made at first use.
@@ -124,10 +126,10 @@ impl Caller {
         let loaded = load(&self.sources, &input)?;
         if loaded.background.unwrap_or(true) {
             self.spawn(&loaded, input, call).await?;
-            let asked = Remote::call(&self.places, operations::START, Arguments::new(), call).await;
-            let answer = asked.ok_or_else(gone)??;
-            let mut answer = changed(answer);
-            answer.message = answer.message.replace("ran already", "started");
+            let asked =
+                Remote::call(&self.places, operations::STATUS, Arguments::new(), call).await;
+            let mut answer = changed(asked.ok_or_else(gone)??);
+            answer.message = format!("The autoscaler started. {}", answer.message);
             return Ok(answer);
         }
         self.stay(loaded, call).await
@@ -174,6 +176,9 @@ impl Caller {
         command.args(["runner", "start", "--detached"]);
         command.args(self.sources.start.merged(&input).to_flags());
         command.args(self.sources.operator.to_flags());
+        if self.serves_http {
+            command.arg("--no-http");
+        }
         let errors = log.try_clone().map_err(failed)?;
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
         call.tell("starting the service");

@@ -1,14 +1,15 @@
 //! The files that are derived from the table of operations and the configuration, and committed:
 //! whoever reads a change of the contract sees it in the change.
 //!
-//! Of the README only what stands between a table's two markers is derived; the rest is kept.
+//! Of the README and of the SDK's source only what stands between two markers is derived; the rest
+//! is kept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::bundle;
+use super::{bundle, typings};
 use crate::config::{file_schema, options};
 use crate::error::{Error, Result};
 use crate::operations::OPERATIONS;
@@ -43,7 +44,10 @@ pub fn files(directory: &Path) -> Result<Vec<Generated>> {
     let readme = ("README.md".to_owned(), readme(directory)?);
     let server = ("server.json".to_owned(), pretty(&bundle::server()));
     let manifest = ("mcpb/manifest.json".to_owned(), pretty(&bundle::manifest()));
-    let all = tools.chain([config, readme, server, manifest]);
+    let sdk = ("sdk-js/src/index.mjs".to_owned(), sdk(directory)?);
+    let module = ("sdk-js/types/index.d.ts".to_owned(), typings::module());
+    let common = ("sdk-js/types/index.d.cts".to_owned(), typings::common());
+    let all = tools.chain([config, readme, server, manifest, sdk, module, common]);
     Ok(all.map(|(path, text)| Generated { path: path.into(), text }).collect())
 }
 
@@ -66,24 +70,37 @@ pub fn write(directory: Option<&Path>) -> Result<()> {
 
 /// The README with its tables as they have to be.
 fn readme(directory: &Path) -> Result<String> {
-    let path = directory.join("README.md");
-    let text = fs::read_to_string(&path).map_err(|error| {
-        let message = format!("{} was not read: {error}.", path.display());
-        Error::internal(message, "Name the project's directory, or run it there.")
-    })?;
+    let name = "README.md";
     let tables = [("operations", command_table()), ("options", option_table())];
-    tables.into_iter().try_fold(text, |text, (name, table)| section(&text, name, &table))
+    tables.into_iter().try_fold(read(directory, name)?, |text, (table, rows)| {
+        let markers = [format!("<!-- {table} -->\n"), format!("<!-- /{table} -->")];
+        section(name, &text, &markers, &rows)
+    })
 }
 
-/// `text` with `table` between the markers of the section `name`.
-fn section(text: &str, name: &str, table: &str) -> Result<String> {
-    let (open, close) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
-    let parts = text.split_once(&open).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(&close)?;
-        Some(format!("{before}{open}\n{table}{close}{after}"))
+/// The SDK's source with its tools as they have to be.
+fn sdk(directory: &Path) -> Result<String> {
+    let name = "sdk-js/src/index.mjs";
+    let markers = ["// <tools>\n", "// </tools>"].map(str::to_owned);
+    section(name, &read(directory, name)?, &markers, &typings::table())
+}
+
+fn read(directory: &Path, name: &str) -> Result<String> {
+    let path = directory.join(name);
+    fs::read_to_string(&path).map_err(|error| {
+        let message = format!("{} was not read: {error}.", path.display());
+        Error::internal(message, "Name the project's directory, or run it there.")
+    })
+}
+
+/// `text` of the file `name` with `new` between the two markers.
+fn section(name: &str, text: &str, [open, close]: &[String; 2], new: &str) -> Result<String> {
+    let parts = text.split_once(open).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(close)?;
+        Some(format!("{before}{open}{new}{close}{after}"))
     });
     parts.ok_or_else(|| {
-        let message = format!("README.md lacks the section {open} … {close}.");
+        let message = format!("{name} lacks the section {} … {close}.", open.trim_end());
         Error::internal(message, "Put both markers back.")
     })
 }
@@ -121,18 +138,23 @@ fn pretty(value: &Value) -> String {
 mod tests {
     use super::*;
 
+    fn markers() -> [String; 2] {
+        ["<t>\n".to_owned(), "</t>".to_owned()]
+    }
+
     #[test]
     fn only_what_stands_between_the_markers_is_replaced() {
-        let text = "a\n<!-- t -->\nold\n<!-- /t -->\nb\n";
-        let new = section(text, "t", "| new |\n").unwrap();
-        assert_eq!(new, "a\n<!-- t -->\n| new |\n<!-- /t -->\nb\n");
-        assert_eq!(section(&new, "t", "| new |\n").unwrap(), new);
+        let text = "a\n<t>\nold\n</t>\nb\n";
+        let new = section("A", text, &markers(), "| new |\n").unwrap();
+        assert_eq!(new, "a\n<t>\n| new |\n</t>\nb\n");
+        assert_eq!(section("A", &new, &markers(), "| new |\n").unwrap(), new);
     }
 
     #[test]
     fn a_section_without_one_of_its_markers_is_named() {
-        for text in ["", "<!-- t -->", "<!-- /t --><!-- t -->"] {
-            assert!(section(text, "t", "").unwrap_err().message.contains("<!-- t -->"), "{text}");
+        for text in ["", "<t>\n", "</t><t>\n"] {
+            let error = section("A", text, &markers(), "").unwrap_err();
+            assert!(error.message.contains("A lacks the section <t> …"), "{text}");
         }
     }
 }

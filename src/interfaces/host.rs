@@ -8,7 +8,9 @@ use std::time::Duration;
 use once_cell::sync::OnceCell;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::caller::{Caller, Done};
 use super::remote::Remote;
@@ -25,17 +27,47 @@ use crate::views::{Status, WorkflowQueue};
 const HELP: &str = include_str!("help.md");
 /// Records of the audit log that are read at once.
 const RECORDS: usize = 100;
+/// How long calls that were cancelled may take to end: as long as a loop takes that is stopped.
+const SETTLING: Duration = Duration::from_secs(10);
 /// Changes that follow each other closely are one.
 const SPACING: Duration = Duration::from_millis(200);
+/// How many times longer than looking at what is watched the pause after it is.
+const REST: u32 = 4;
 /// How often what no event tells of (what a runner prints) is looked at while it is watched, and
 /// how often a caller looks whether there is a service now.
 const POLL: Duration = Duration::from_secs(1);
+
+/// Resources that have changed, until somebody is told: each once, however slow the client is.
+#[derive(Debug, Clone, Default)]
+pub struct Changes(watch::Sender<BTreeSet<Resource>>);
+
+impl Changes {
+    /// Has it told that `resource` may have changed.
+    pub fn add(&self, resource: &Resource) {
+        self.0.send_if_modified(|untold| untold.insert(resource.clone()));
+    }
+
+    /// What has changed since the last time; waits until something has. Cancel-safe.
+    pub async fn next(&self) -> BTreeSet<Resource> {
+        let mut untold = self.0.subscribe();
+        // It never ends: the sender is here.
+        let _ = untold.wait_for(|untold| !untold.is_empty()).await;
+        let mut told = BTreeSet::new();
+        self.0.send_if_modified(|untold| {
+            std::mem::swap(untold, &mut told);
+            false
+        });
+        told
+    }
+}
 
 /// Does operations and reads resources, wherever that has to be done.
 pub struct Host {
     place: Place,
     state_dir: PathBuf,
     audit: OnceCell<Audit>,
+    /// Calls under way that may change something.
+    calls: TaskTracker,
 }
 
 enum Place {
@@ -53,13 +85,26 @@ impl Host {
 
     /// A caller that is configured by `sources`.
     pub fn caller(sources: Sources) -> Result<Self> {
-        let caller = Caller::new(sources)?;
+        Ok(Self::calling(Caller::new(sources, false)?))
+    }
+
+    /// A caller that is configured by `sources`, and serves HTTP itself where that is wanted.
+    pub fn server(sources: Sources) -> Result<Self> {
+        Ok(Self::calling(Caller::new(sources, true)?))
+    }
+
+    fn calling(caller: Caller) -> Self {
         let state_dir = caller.loaded.config.state_dir.clone();
-        Ok(Self::at(Place::Caller(Box::new(caller)), &state_dir))
+        Self::at(Place::Caller(Box::new(caller)), &state_dir)
     }
 
     fn at(place: Place, state_dir: &Path) -> Self {
-        Self { place, state_dir: state_dir.to_owned(), audit: OnceCell::new() }
+        Self {
+            place,
+            state_dir: state_dir.to_owned(),
+            audit: OnceCell::new(),
+            calls: TaskTracker::new(),
+        }
     }
 
     /// The log of calls; who only looks has no need that one can be kept.
@@ -95,6 +140,7 @@ impl Host {
             // Nothing is changed where no record of it could be kept.
             self.audit()?;
         }
+        let _under_way = given.is_some().then(|| self.calls.token());
         let Done { answer, elsewhere } = match &self.place {
             Place::Service { kit, .. } => {
                 let work = entry.call(kit, arguments, call);
@@ -106,6 +152,14 @@ impl Host {
             self.record(entry, given, call, answer.as_ref().map(|answer| answer.message.as_str()));
         }
         answer
+    }
+
+    /// Waits until the calls that may change something have ended, and so are on record: for a
+    /// moment only, for they were cancelled.
+    pub async fn settle(&self) {
+        self.calls.close();
+        // What takes longer ends with the process.
+        let _ = tokio::time::timeout(SETTLING, self.calls.wait()).await;
     }
 
     /// Keeps a record of a call that changed something, or was not allowed to.
@@ -189,33 +243,30 @@ impl Host {
     }
 
     /// Tells `changed` what of `wanted` may have changed, for as long as it is awaited.
-    pub async fn watch(
-        &self,
-        mut wanted: watch::Receiver<BTreeSet<Resource>>,
-        changed: mpsc::UnboundedSender<Resource>,
-    ) {
+    pub async fn watch(&self, mut wanted: watch::Receiver<BTreeSet<Resource>>, changed: &Changes) {
         match &self.place {
-            Place::Service { kit, .. } => self.watch_here(kit, wanted, &changed).await,
+            Place::Service { kit, .. } => self.watch_here(kit, wanted, changed).await,
             Place::Caller(caller) => loop {
-                if Remote::watch(&caller.places, &mut wanted, &changed).await {
+                if Remote::watch(&caller.places, &mut wanted, changed).await {
                     // The service has ended, and with it what it told.
-                    for resource in wanted.borrow_and_update().iter() {
-                        let _ = changed.send(resource.clone());
-                    }
+                    wanted.borrow_and_update().iter().for_each(|resource| changed.add(resource));
                 }
                 // Until there is a service again, things change in this process, if anywhere.
                 let made = caller.made();
                 let served = async {
-                    while caller.places.connect().await.is_none()
-                        && caller.made().is_some() == made.is_some()
-                    {
+                    loop {
+                        // First of all: one that hangs up at once must not be called without end.
                         tokio::time::sleep(POLL).await;
+                        let found = caller.places.connect().await.is_some();
+                        if found || caller.made().is_some() != made.is_some() {
+                            return;
+                        }
                     }
                 };
                 match made {
                     None => served.await,
                     Some(kit) => tokio::select! {
-                        () = self.watch_here(kit, wanted.clone(), &changed) => return,
+                        () = self.watch_here(kit, wanted.clone(), changed) => return,
                         () = served => {}
                     },
                 }
@@ -227,41 +278,66 @@ impl Host {
         &self,
         kit: &RunnerKit,
         mut wanted: watch::Receiver<BTreeSet<Resource>>,
-        changed: &mpsc::UnboundedSender<Resource>,
+        changed: &Changes,
     ) {
         let mut state = kit.subscribe();
+        let mut sampled = kit.subscribe_samples();
         let mut seen: BTreeMap<Resource, u64> = BTreeMap::new();
         loop {
-            let running = state.borrow_and_update().running;
+            let began = Instant::now();
+            let seen_by_loop = {
+                let snapshot = state.borrow_and_update();
+                snapshot.running && snapshot.demand.is_some()
+            };
             let now = wanted.borrow_and_update().clone();
             seen.retain(|resource, _| now.contains(resource));
             for resource in &now {
-                // While nobody looks, a queue would be asked for at GitHub.
-                if matches!(resource, Resource::Queue(_)) && !running {
+                // What the loop has not seen would be asked for at GitHub.
+                if matches!(resource, Resource::Queue(_)) && !seen_by_loop {
                     continue;
                 }
-                let mut hasher = DefaultHasher::new();
-                match self.read(resource).await {
-                    Ok(text) => text.hash(&mut hasher),
-                    Err(error) => error.code.hash(&mut hasher),
-                }
-                let hash = hasher.finish();
-                if seen.insert(resource.clone(), hash).is_some_and(|before| before != hash)
-                    && changed.send(resource.clone()).is_err()
-                {
-                    return;
+                let hash = self.fingerprint(kit, resource).await;
+                if seen.insert(resource.clone(), hash).is_some_and(|before| before != hash) {
+                    changed.add(resource);
                 }
             }
             let silent = now.iter().any(|resource| {
-                matches!(resource, Resource::Log { .. } | Resource::Container(_) | Resource::Audit)
+                matches!(
+                    resource,
+                    Resource::Log { .. }
+                        | Resource::Container(_)
+                        | Resource::Audit
+                        | Resource::Usage
+                )
             });
-            tokio::time::sleep(SPACING).await;
+            // However much is watched, most of the time the engine is left alone.
+            tokio::time::sleep(SPACING.max(began.elapsed() * REST)).await;
             tokio::select! {
                 ended = state.changed() => if ended.is_err() { return },
                 ended = wanted.changed() => if ended.is_err() { return },
+                ended = sampled.changed() => if ended.is_err() { return },
                 () = tokio::time::sleep(POLL), if silent => {}
             }
         }
+    }
+
+    /// What differs when `resource` has changed.
+    async fn fingerprint(&self, kit: &RunnerKit, resource: &Resource) -> u64 {
+        let text = match resource {
+            // A day of them is long, and they change with the latest only.
+            Resource::Samples => Ok(kit.subscribe_samples().borrow().to_string()),
+            // What it uses changes all the time and is told by a resource of its own.
+            Resource::Container(key) => {
+                kit.container_at_rest(key).await.and_then(|detail| to_text(&detail))
+            }
+            other => self.read(other).await,
+        };
+        let mut hasher = DefaultHasher::new();
+        match text {
+            Ok(text) => text.hash(&mut hasher),
+            Err(error) => error.code.hash(&mut hasher),
+        }
+        hasher.finish()
     }
 }
 
@@ -272,6 +348,8 @@ async fn read(kit: &RunnerKit, rows: &[Row], resource: &Resource) -> Result<Stri
         Resource::Events => to_text(&kit.events()),
         Resource::Queue(repo) => to_text(&kit.queue(repo).await?),
         Resource::Container(container) => to_text(&kit.container(container).await?),
+        Resource::Samples => to_text(&kit.samples()),
+        Resource::Usage => to_text(&kit.usage().await?),
         Resource::Log { container, lines } => kit.container_log(container, *lines).await,
         Resource::Help | Resource::Audit => Err(gone()),
     }
@@ -292,3 +370,6 @@ fn members(list: &Value, name: &str) -> Vec<String> {
 fn gone() -> Error {
     Error::new(Code::Internal, "The service ended while it was asked.", "Start it again.")
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,3 +11,4 @@ pub mod mcp;
 mod remote;
 pub mod service;
 pub mod text;
+mod typings;

@@ -3,6 +3,7 @@
 //! What a caller's own client is called, and what it can bear, goes along in `_meta`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rmcp::ServiceExt;
 use rmcp::handler::client::ClientHandler;
@@ -19,11 +20,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
+use super::host::Changes;
 use super::service::Places;
 use crate::audit::Caller;
 use crate::error::{Error, Result};
 use crate::operations::{Answer, Arguments, Call};
 use crate::resource::Resource;
+
+/// How long the service may take to greet a caller: it asks nobody before it does.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where `_meta` tells the service about the caller.
 pub(super) const CALLER: &str = "io.ipfs-accelerate/caller";
@@ -46,7 +51,7 @@ pub(super) struct Remote(RunningService<RoleClient, Listener>);
 #[derive(Default)]
 struct Listener {
     progress: Option<mpsc::UnboundedSender<String>>,
-    changed: Option<mpsc::UnboundedSender<Resource>>,
+    changed: Option<Changes>,
 }
 
 impl ClientHandler for Listener {
@@ -67,15 +72,19 @@ impl ClientHandler for Listener {
         _: NotificationContext<RoleClient>,
     ) {
         if let (Some(tell), Ok(resource)) = (&self.changed, updated.uri.parse()) {
-            let _ = tell.send(resource);
+            tell.add(&resource);
         }
     }
 }
 
 impl Remote {
     /// A conversation with the service; `None` when there is none, or one that is ending.
-    async fn to(places: &Places, listener: Listener) -> Option<Self> {
-        listener.serve(places.connect().await?).await.ok().map(Self)
+    async fn to(places: &Places, listener: Listener) -> Option<Result<Self>> {
+        let greeting = listener.serve(places.connect().await?);
+        match tokio::time::timeout(PATIENCE, greeting).await {
+            Ok(greeted) => greeted.ok().map(Self).map(Ok),
+            Err(_) => Some(Err(broken(&"it says nothing"))),
+        }
     }
 
     /// Has the service do `tool`; `None` when there is no service.
@@ -86,7 +95,10 @@ impl Remote {
         call: &Call,
     ) -> Option<Result<Answer<Value>>> {
         let listener = Listener { progress: call.progress.clone(), changed: None };
-        let Self(client) = Self::to(places, listener).await?;
+        let Self(client) = match Self::to(places, listener).await? {
+            Ok(remote) => remote,
+            Err(error) => return Some(Err(error)),
+        };
         let answer = ask(&client, tool, arguments, call).await;
         // Saying good-bye is a courtesy.
         let _ = client.cancel().await;
@@ -95,7 +107,10 @@ impl Remote {
 
     /// What the service says of `resource`; `None` when there is no service.
     pub(super) async fn read(places: &Places, resource: &Resource) -> Option<Result<String>> {
-        let Self(client) = Self::to(places, Listener::default()).await?;
+        let Self(client) = match Self::to(places, Listener::default()).await? {
+            Ok(remote) => remote,
+            Err(error) => return Some(Err(error)),
+        };
         let read = client.read_resource(ReadResourceRequestParams::new(resource.to_string())).await;
         let _ = client.cancel().await;
         Some(read.map_err(|error| refused(&error)).and_then(|result| {
@@ -111,10 +126,10 @@ impl Remote {
     pub(super) async fn watch(
         places: &Places,
         wanted: &mut watch::Receiver<BTreeSet<Resource>>,
-        changed: &mpsc::UnboundedSender<Resource>,
+        changed: &Changes,
     ) -> bool {
         let listener = Listener { progress: None, changed: Some(changed.clone()) };
-        let Some(Self(client)) = Self::to(places, listener).await else { return false };
+        let Some(Ok(Self(client))) = Self::to(places, listener).await else { return false };
         let peer = client.peer().clone();
         let follow = async {
             let mut asked = BTreeSet::new();
@@ -126,7 +141,7 @@ impl Remote {
                 for new in now.difference(&asked) {
                     subscribe(&peer, new).await?;
                     // It may have changed while nobody watched.
-                    let _ = changed.send(new.clone());
+                    changed.add(new);
                 }
                 asked = now;
                 if wanted.changed().await.is_err() {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rmcp::ServiceExt;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,7 @@ use crate::audit::Transport;
 use crate::config::{Environment, RunnerConfig};
 use crate::error::{Code, Error, Result};
 use crate::runner_kit::RunnerKit;
+use crate::snapshot::Snapshot;
 
 /// How long connections may take to get and read the last answers when the service ends: longer
 /// than a stop counts the runners that it leaves.
@@ -182,7 +184,7 @@ pub async fn run(
     };
     let listener = claim.listen()?;
     let closing = CancellationToken::new();
-    let answering = tokio::spawn(answer(listener, host, closing.clone()));
+    let answering = tokio::spawn(answer(listener, host, kit.subscribe(), closing.clone()));
     ready();
     tokio::select! {
         () = &mut shutdown => {}
@@ -195,11 +197,18 @@ pub async fn run(
     stopped.map(drop)
 }
 
-async fn answer(listener: UnixListener, host: Arc<Host>, closing: CancellationToken) {
+async fn answer(
+    listener: UnixListener,
+    host: Arc<Host>,
+    state: watch::Receiver<Snapshot>,
+    closing: CancellationToken,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
+                // Who comes after a stop is left to the next process: this one ends in a moment.
+                Ok(_) if !state.borrow().running => {}
                 Ok((stream, _)) => {
                     let server = McpServer::new(host.clone(), false).over(Transport::Socket);
                     connections.spawn(async move {

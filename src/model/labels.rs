@@ -6,6 +6,15 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::clean_text;
+
+/// Characters of a label on GitHub, and more labels than any job needs.
+const LONGEST: usize = 256;
+const MOST: usize = 64;
+/// Characters and labels that are shown of a set.
+const LONGEST_SHOWN: usize = 50;
+const MOST_SHOWN: usize = 8;
+
 /// A set of labels, in lower case: GitHub compares them without regard to case.
 #[derive(
     Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -19,6 +28,30 @@ impl Labels {
     pub fn new<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Self {
         let folded = |text: T| text.as_ref().trim().to_lowercase();
         Self(texts.into_iter().map(folded).filter(|text| !text.is_empty()).collect())
+    }
+
+    /// The labels that a workflow asks for: strangers' text. What is no fit label is made one that
+    /// nobody has, and never one that somebody might have.
+    pub fn of_strangers<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Self {
+        let mut texts = texts.into_iter();
+        let fit = |text: T| {
+            let text = text.as_ref().trim().to_owned();
+            let clean = clean_text(&text, LONGEST);
+            if clean == text { clean } else { format!("{}…", clean.trim_end_matches('…')) }
+        };
+        let mut labels = Self::new(texts.by_ref().take(MOST).map(fit));
+        if texts.next().is_some() {
+            labels.0.insert("…".to_owned());
+        }
+        labels
+    }
+
+    /// Some of them, the beginning of each: enough to recognise them by.
+    #[must_use]
+    pub fn shortened(&self) -> Self {
+        let shown = self.iter().take(MOST_SHOWN).map(|label| clean_text(label, LONGEST_SHOWN));
+        let more = (self.len() > MOST_SHOWN).then(|| "…".to_owned());
+        Self(shown.chain(more).collect())
     }
 
     /// Whether each of these labels is in `other`.
@@ -98,4 +131,24 @@ pub fn is_hosted(wanted: &Labels) -> bool {
     const SYSTEMS: [&str; 3] = ["ubuntu-", "windows-", "macos-"];
     !wanted.contains("self-hosted")
         && wanted.iter().any(|label| SYSTEMS.iter().any(|system| label.starts_with(system)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_strangers_are_made_harmless_and_never_into_those_of_a_runner() {
+        let ours = Labels::new(["self-hosted", "linux"]);
+        assert!(Labels::of_strangers([" Self-Hosted", "linux"]).is_subset(&ours));
+        for odd in ["linux\u{200b}", "\u{1b}linux", "lin\u{202e}ux"] {
+            let labels = Labels::of_strangers(["self-hosted", odd]);
+            assert!(!labels.is_subset(&ours), "{odd:?}");
+            assert!(!labels.to_string().contains(crate::model::is_unsafe), "{odd:?}");
+        }
+        let many = vec!["linux"; MOST + 1];
+        assert!(!Labels::of_strangers(many).is_subset(&ours), "some of them are not known");
+        let long = Labels::of_strangers(["x".repeat(100_000)]);
+        assert!(long.to_string().len() < 300);
+    }
 }

@@ -65,17 +65,22 @@ impl FromStr for Repo {
         }
         Err(Error::invalid(
             "repo",
-            format!("`{}` is not a repository's full name", clean_text(text, 80)),
+            not_a_repo(text),
             "Give it as owner/name, for example octo-org/website.",
         ))
     }
 }
 
-impl TryFrom<String> for Repo {
-    type Error = Error;
+fn not_a_repo(text: &str) -> String {
+    format!("`{}` is not a repository's full name", clean_text(text, 80))
+}
 
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
+impl TryFrom<String> for Repo {
+    /// The reason alone: who reads it as a part of something names the field.
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map_err(|_: Error| not_a_repo(&text))
     }
 }
 

@@ -54,7 +54,7 @@ pub fn parse<T: DeserializeOwned + JsonSchema + 'static>(mut arguments: Argument
     serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
         let path = error.path().to_string();
         // It repeats the value, which may be long and hold anything.
-        let reason = clean_text(&error.into_inner().to_string(), 200);
+        let reason = clean_text(&plain(&error.into_inner().to_string()), 200);
         match path.as_str() {
             "." => Error::new(
                 crate::error::Code::InvalidArgument,
@@ -64,6 +64,17 @@ pub fn parse<T: DeserializeOwned + JsonSchema + 'static>(mut arguments: Argument
             field => Error::invalid(field, reason, allowed(&schema, field)),
         }
     })
+}
+
+/// The library's words for types, in those of people.
+fn plain(reason: &str) -> String {
+    let words = [
+        ("expected i64", "expected a whole number"),
+        ("expected f64", "expected a number"),
+        ("expected a sequence", "expected a list"),
+        ("expected a boolean", "expected true or false"),
+    ];
+    words.iter().fold(reason.to_owned(), |reason, (theirs, ours)| reason.replace(theirs, ours))
 }
 
 /// The arguments that say the same as `input`.
@@ -115,6 +126,7 @@ mod tests {
     fn an_argument_of_the_wrong_type_is_refused_by_its_name() {
         let error = refused::<StartInput>(json!({ "max_runners": "many" }));
         assert!(error.message.starts_with("Invalid value for `max_runners`:"), "{error}");
+        assert!(error.message.ends_with("expected a whole number"), "{error}");
         let error = refused::<StartInput>(json!({ "repos": ["a/b", 7] }));
         assert!(error.message.starts_with("Invalid value for `repos[1]`:"), "{error}");
         assert!(error.remedy.contains("Globs"), "{error}");
@@ -124,6 +136,14 @@ mod tests {
     fn a_refusal_does_not_repeat_a_long_value() {
         let error = refused::<StartInput>(json!({ "max_runners": "many ".repeat(10_000) }));
         assert!(error.message.len() < 300, "{} bytes", error.message.len());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_repository_is_said_once() {
+        let error = refused::<crate::operations::ProvisionInput>(json!({ "repo": "acme" }));
+        let expected = "Invalid value for `repo`: `acme` is not a repository's full name";
+        assert_eq!(error.message, expected);
+        assert!(error.remedy.contains("owner/name"), "{error}");
     }
 
     #[test]

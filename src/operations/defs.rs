@@ -80,9 +80,6 @@ pub struct StopContainerInput {
     pub force: Option<bool>,
 }
 
-/// Groups of jobs that nobody can serve, in a list of queues; the queue itself tells all.
-const MOST_UNMATCHED: usize = 5;
-
 /// The command line says what is wrong with a value in a line of its own.
 fn repo(text: &str) -> Result<Repo, String> {
     text.parse().map_err(|error: Error| format!("{}. {}", error.message, error.remedy))
@@ -199,14 +196,12 @@ impl Operation for ListWorkflows {
         let ListWorkflowsInput { repo, all, limit, cursor } = input;
         let paging = paging(limit, cursor, call)?;
         let filter = QueueFilter { repo, all: all.unwrap_or_default(), paging };
-        let mut page = kit.get_workflow_queues(&filter).await?;
-        let message = message::queues(&page);
+        let page = kit.get_workflow_queues(&filter).await?;
+        let status = kit.status_of(&kit.subscribe().borrow());
+        let message = format!("{}{}", message::queues(&page), message::unseen(&status, kit.now()));
         let waiting = |queue: &&WorkflowQueue| queue.queued_jobs > 0 || !queue.unmatched.is_empty();
         let see: Vec<_> =
             page.items.iter().filter(waiting).map(|queue| queue.repo.clone()).collect();
-        for queue in &mut page.items {
-            queue.unmatched.truncate(MOST_UNMATCHED);
-        }
         Ok(Answer::list(page, message).see(see.into_iter().map(Resource::Queue)))
     }
 }

@@ -43,6 +43,7 @@ pub(super) fn status(
         );
     }
     let waiting = match (*queued_jobs, wait) {
+        (0, _) if status.last_check.is_none() => "the queues were not seen yet".to_owned(),
         (0, _) => "no job waits".to_owned(),
         (jobs, Some(LongestWait { since, reason })) => {
             let reason = reason.trim_end_matches('.');
@@ -53,7 +54,18 @@ pub(super) fn status(
     };
     let trouble =
         status.last_error.as_ref().map(|error| format!(" Last error: {}.", error.code.as_str()));
-    format!("{runners}, {busy} busy; {waiting}.{}", trouble.unwrap_or_default())
+    let trouble = trouble.unwrap_or_default();
+    format!("{runners}, {busy} busy; {waiting}.{trouble}{}", unseen(status, now))
+}
+
+/// An outage must not look like an empty queue: how old what is told of the queues is.
+pub(super) fn unseen(status: &Status, now: DateTime<Utc>) -> String {
+    match (&status.last_error, status.last_check) {
+        (Some(error), Some(seen)) if status.running && error.at > seen => {
+            format!(" The queues were last seen {} ago.", span(now - seen))
+        }
+        _ => String::new(),
+    }
 }
 
 pub(super) fn queues(page: &Page<WorkflowQueue>) -> String {
@@ -79,12 +91,17 @@ pub(super) fn provisioned(launched: &[ProvisionedRunner], told: usize) -> String
         count if count == all => " and online".to_owned(),
         count => format!(", {count} of them online"),
     };
+    let ended = match launched.iter().filter(|runner| runner.status == Phase::Exited).count() {
+        0 => String::new(),
+        count if count == all => ", and ended already: see the log".to_owned(),
+        count => format!(", {count} of them ended already: see their logs"),
+    };
     let rest = if told < all {
         format!(" The first {told} are shown; runner_list_containers has them all.")
     } else {
         String::new()
     };
-    format!("{} launched{online}.{rest}", many(all, "runner", "runners"))
+    format!("{} launched{online}{ended}.{rest}", many(all, "runner", "runners"))
 }
 
 pub(super) fn containers(page: &Page<RunnerContainer>) -> String {
@@ -173,10 +190,44 @@ mod tests {
             "3 of 3 runners active, 2 busy; 5 jobs wait, the oldest for 4 min: max_runners is 3 and \
              no more may run."
         );
+        let at = DateTime::UNIX_EPOCH;
+        let error = crate::error::Error::new(crate::error::Code::GithubUnreachable, "", "");
+        let last_error = Some(crate::views::LastError::new(&error, now));
+        let dark = Status { queued_jobs: 0, last_check: Some(at), last_error, ..busy() };
+        assert_eq!(
+            status(&dark, 2, None, now),
+            "3 of 3 runners active, 2 busy; no job waits. Last error: github_unreachable. \
+             The queues were last seen 4 min ago."
+        );
+        let never = Status { last_check: None, ..dark };
+        assert!(status(&never, 2, None, now).contains("busy; the queues were not seen yet. Last"));
         let off = Status { running: false, ..busy() };
         assert!(status(&off, 0, None, now).starts_with(
             "The autoscaler is not running; 3 of 3 runners active. runner_start_autoscaler"
         ));
+    }
+
+    #[test]
+    fn the_launch_sentence_says_what_the_runners_are_doing() {
+        let told = |phases: &[Phase]| {
+            let runner = |status: &Phase| ProvisionedRunner {
+                repo: "o/r".into(),
+                container_id: "c0ffee".into(),
+                runner_name: "ipfs-1".into(),
+                labels: Default::default(),
+                status: *status,
+                origin: crate::model::Origin::Manual,
+            };
+            let launched: Vec<_> = phases.iter().map(runner).collect();
+            provisioned(&launched, launched.len())
+        };
+        assert_eq!(told(&[Phase::Starting]), "1 runner launched.");
+        assert_eq!(told(&[Phase::Idle, Phase::Busy]), "2 runners launched and online.");
+        assert_eq!(told(&[Phase::Exited]), "1 runner launched, and ended already: see the log.");
+        assert_eq!(
+            told(&[Phase::Idle, Phase::Exited, Phase::Starting]),
+            "3 runners launched, 1 of them online, 1 of them ended already: see their logs."
+        );
     }
 
     #[test]

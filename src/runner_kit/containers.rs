@@ -41,7 +41,12 @@ impl RunnerKit {
         if (was == Phase::Busy || unknown) && !force {
             return Err(unconfirmed(&runner, unknown));
         }
-        if self.parts.remove(&runner, Removal::ByHand, force).await?.is_none() {
+        // Once begun it is finished, whoever stops waiting: half done it would leave a runner that
+        // runs and that GitHub does not know.
+        let (parts, ending) = (self.parts.clone(), runner.clone());
+        let removed =
+            tokio::spawn(async move { parts.remove(&ending, Removal::ByHand, force).await });
+        if removed.await.map_err(|_| gone())??.is_none() {
             return Err(unconfirmed(&runner, false));
         }
         Ok(StoppedContainer {
@@ -55,11 +60,25 @@ impl RunnerKit {
 
     /// All that is known of the container that `key` means; of one that is gone, what is remembered.
     pub async fn container(&self, key: &str) -> Result<ContainerDetail> {
+        self.detail(key, true).await
+    }
+
+    /// The same without what it uses, which is never twice the same.
+    pub(crate) async fn container_at_rest(&self, key: &str) -> Result<ContainerDetail> {
+        self.detail(key, false).await
+    }
+
+    async fn detail(&self, key: &str, measured: bool) -> Result<ContainerDetail> {
         let container = match self.meant(key).await? {
             Meant::There(container) => container,
             Meant::Remembered(entry) => return Ok(remembered(entry)),
         };
-        let inspection = self.parts.engine.inspect(&container.id).await?;
+        let usage = async {
+            let runs = measured && !container.ended;
+            if runs { self.parts.engine.usage(&container.id).await.ok() } else { None }
+        };
+        let (inspection, usage) = tokio::join!(self.parts.engine.inspect(&container.id), usage);
+        let inspection = inspection?;
         let runner = self.known(vec![container]).await.pop().ok_or_else(gone)?;
         let end = (runner.phase == Phase::Exited).then_some(End {
             at: None,
@@ -71,6 +90,7 @@ impl RunnerKit {
             origin: Some(runner.container.origin),
             since: runner.since.trunc_subsecs(0),
             inspection: Some(inspection),
+            usage,
             end,
         })
     }
@@ -131,6 +151,7 @@ fn remembered(entry: Entry) -> ContainerDetail {
         origin: None,
         since: entry.at.trunc_subsecs(0),
         inspection: None,
+        usage: None,
         end: Some(End {
             at: Some(entry.at),
             why: Some(entry.why),

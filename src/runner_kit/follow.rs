@@ -29,8 +29,9 @@ impl RunnerKit {
         let mut launched = self.launch(ask, None, Some(steps.clone())).await?;
         let patience = Instant::now() + PATIENCE;
         loop {
-            // They were launched all the same when this look fails.
-            if let Ok(found) = self.find(&launched).await {
+            // They were launched all the same when this look fails or takes too long.
+            let found = tokio::time::timeout_at(patience, self.find(&launched)).await;
+            if let Ok(Ok(found)) = found {
                 for runner in launched.iter_mut().filter(|runner| runner.status == Phase::Starting)
                 {
                     let now = found.iter().find(|f| f.container.name == runner.runner_name);

@@ -27,7 +27,7 @@ impl RunnerKit {
         waiting.sort_by_key(|job| (job.queued_at, job.id));
         let told = waiting.iter().take(MOST_JOBS).map(|job| WaitingJob {
             job: reference(job),
-            labels: job.labels.clone(),
+            labels: job.labels.shortened(),
             queued_at: job.queued_at.trunc_subsecs(0),
             reason: self.reason(job, &snapshot),
         });
@@ -79,7 +79,7 @@ impl RunnerKit {
 
     fn reason(&self, job: &Job, snapshot: &Snapshot) -> String {
         if let Err(missing) = self.service().check(job) {
-            return Held::Unmatched { missing }.to_string();
+            return Held::Unmatched { missing: missing.shortened() }.to_string();
         }
         match snapshot.held.get(&job.id) {
             Some(held) => held.to_string(),

@@ -1,5 +1,6 @@
 //! What is shown of demand and runners, computed from what was seen. Pure.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::SubsecRound;
@@ -10,6 +11,10 @@ use crate::model::{
 };
 use crate::plan::Held;
 use crate::views::{Paging, RunnerContainer, Unmatched, WorkflowQueue, short};
+
+/// Groups of jobs that nobody can serve, as far as they are told one by one: workflows can make up
+/// as many as they like.
+const MOST_UNMATCHED: usize = 5;
 
 /// Which workflow queues are wanted.
 #[derive(Debug, Clone, Default)]
@@ -68,10 +73,18 @@ impl Service<'_> {
                 Err(missing) => unmatched.entry(&job.labels).or_insert((0, missing)).0 += 1,
             }
         }
-        let unmatched = unmatched.into_iter().map(|(labels, (jobs, missing))| Unmatched {
-            labels: labels.clone(),
+        let mut unmatched: Vec<_> = unmatched.into_iter().collect();
+        unmatched.sort_by_key(|(_, (jobs, _))| Reverse(*jobs));
+        let others = unmatched.split_off(unmatched.len().min(MOST_UNMATCHED));
+        let shown = unmatched.into_iter().map(|(labels, (jobs, missing))| Unmatched {
+            labels: labels.shortened(),
             jobs,
-            reason: Held::Unmatched { missing }.to_string(),
+            reason: Held::Unmatched { missing: missing.shortened() }.to_string(),
+        });
+        let rest = (!others.is_empty()).then(|| Unmatched {
+            labels: Labels::default(),
+            jobs: others.iter().map(|(_, (jobs, _))| jobs).sum(),
+            reason: format!("no runner here has the labels of {} other groups", others.len()),
         });
         WorkflowQueue {
             repo: demand.repo.clone(),
@@ -81,7 +94,7 @@ impl Service<'_> {
             pending: demand.pending,
             queued_jobs,
             waiting_since: waiting_since.map(|since| since.trunc_subsecs(0)),
-            unmatched: unmatched.collect(),
+            unmatched: shown.chain(rest).collect(),
         }
     }
 }
@@ -92,10 +105,21 @@ pub(crate) fn queue_key(queue: &WorkflowQueue) -> String {
     format!("{rank}:{}", queue.repo.as_str().to_ascii_lowercase())
 }
 
+/// Whether `text` may be a key of a queue.
+pub(crate) fn is_queue_key(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(rank, repo)| matches!(rank, "0" | "1") && repo.contains('/'))
+}
+
 /// Newest first: also the order of the cursor.
 pub(crate) fn container_key(container: &RunnerContainer) -> String {
     let newest_first = i64::MAX - container.created_at.timestamp_millis();
     format!("{newest_first:019}:{}", container.container_id)
+}
+
+/// Whether `text` may be a key of a container.
+pub(crate) fn is_container_key(text: &str) -> bool {
+    let parts = text.split_once(':');
+    parts.is_some_and(|(time, _)| time.len() == 19 && time.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// A runner as lists show it.
@@ -195,5 +219,20 @@ mod tests {
         };
         assert_eq!(queue.unmatched, [expected]);
         assert_eq!(service.queued_workflows(&demand()), 1);
+    }
+
+    #[test]
+    fn what_workflows_make_up_takes_little_room_and_is_counted() {
+        let labels = Labels::new(["self-hosted"]);
+        let service = Service { labels: &labels, filter_by_arch: true };
+        let mut demand = demand();
+        let long = |id: u64| (0..60).map(move |n| format!("{id}-{n}-{}", "x".repeat(240)));
+        let made_up =
+            |id: u64| Job { labels: Labels::of_strangers(long(id)), ..job(id, id, &[], 1) };
+        demand.repos[0].queued = (1..=500).map(made_up).collect();
+        let queue = service.queue(&demand.repos[0]);
+        assert_eq!(queue.unmatched.iter().map(|group| group.jobs).sum::<usize>(), 500);
+        let bytes = serde_json::to_vec(&queue).unwrap().len();
+        assert!(bytes < 6_000, "{bytes} bytes");
     }
 }

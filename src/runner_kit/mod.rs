@@ -5,6 +5,8 @@ mod containers;
 mod follow;
 mod inspect;
 mod lists;
+mod sampling;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +16,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::lists::{ContainerFilter, QueueFilter};
-use self::lists::{Service, container_key, queue_key, refreshed, shown};
+use self::lists::{
+    Service, container_key, is_container_key, is_queue_key, queue_key, refreshed, shown,
+};
+use self::usage::Measured;
 use crate::config::{RunnerConfig, ScopeKind};
 use crate::error::{Error, Result};
 use crate::lifecycle::Parts;
@@ -43,6 +48,7 @@ pub struct RunnerKit {
     mode: Mode,
     commands: mpsc::Sender<Command>,
     published: watch::Receiver<Snapshot>,
+    measured: Measured,
 }
 
 impl RunnerKit {
@@ -60,7 +66,9 @@ impl RunnerKit {
             Arc::new(published),
         );
         tokio::spawn(reconciler.run());
-        Self { config: Arc::new(config), parts, mode, commands, published: seen }
+        let config = Arc::new(config);
+        tokio::spawn(sampling::run(config.clone(), parts.clone(), seen.clone()));
+        Self { config, parts, mode, commands, published: seen, measured: Measured::default() }
     }
 
     /// The configuration in force.
@@ -146,6 +154,7 @@ impl RunnerKit {
     /// The workflow queues, those that wait first. While the loop runs they are as it last saw
     /// them; otherwise GitHub is asked.
     pub async fn get_workflow_queues(&self, filter: &QueueFilter) -> Result<Page<WorkflowQueue>> {
+        filter.paging.check(is_queue_key)?;
         let demand = self.demand().await?;
         self.must_be_seen(&demand, filter)?;
         let service = self.service();
@@ -193,6 +202,7 @@ impl RunnerKit {
         &self,
         filter: &ContainerFilter,
     ) -> Result<Page<RunnerContainer>> {
+        filter.paging.check(is_container_key)?;
         let containers = self.parts.engine.containers().await?;
         let runners = self.known(containers).await;
         let wanted = |runner: &&Runner| {
@@ -280,8 +290,12 @@ impl RunnerKit {
     }
 
     fn service(&self) -> Service<'_> {
-        Service { labels: &self.config.labels, filter_by_arch: self.config.filter_by_arch }
+        service(&self.config)
     }
+}
+
+fn service(config: &RunnerConfig) -> Service<'_> {
+    Service { labels: &config.labels, filter_by_arch: config.filter_by_arch }
 }
 
 fn limits(config: &RunnerConfig) -> Limits {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{RunnerContainer, WorkflowQueue};
-use crate::model::{Inspection, JobRef, Labels, Origin};
+use crate::model::{Inspection, JobRef, Labels, Origin, Usage};
 
 /// The queue of one repository, job by job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,7 +47,7 @@ pub struct WorkingJob {
 }
 
 /// All that is known of one runner container, alive or remembered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ContainerDetail {
     /// The container as lists show it.
     pub container: RunnerContainer,
@@ -57,8 +57,21 @@ pub struct ContainerDetail {
     pub since: DateTime<Utc>,
     /// What the engine says; none for one that is only remembered.
     pub inspection: Option<Inspection>,
+    /// What it uses now; none when it has ended, or could not be measured.
+    pub usage: Option<Usage>,
     /// How it ended, when it has.
     pub end: Option<End>,
+}
+
+/// What one of the live containers uses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ContainerUsage {
+    /// The engine's id, its first twelve digits.
+    pub container_id: String,
+    /// Of one processor: 100 is a whole one.
+    pub cpu_percent: f64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
 }
 
 /// The end of a runner.

@@ -295,7 +295,7 @@ async fn a_launch_that_is_cancelled_leaves_nothing_on_the_host_or_on_github() {
     world.github.add_repo(RepoSpec::new("octo-org/a"));
     let mut service = world.home.serve(&world.start_line(2)).await;
     let slow = Fault::Delay(Duration::from_secs(2));
-    world.github.inject(slow, "POST .*/actions/runners/registration-token", Often::Always).unwrap();
+    world.github.inject(slow, "POST */actions/runners/registration-token", Often::Always).unwrap();
     let mut client = Client::start(world.home.command("mcp start"), json!({}));
     let name = "runner_provision_for_workflow";
     let call = json!({ "name": name, "arguments": { "repo": "octo-org/a" }, "_meta": { "progressToken": 1 } });
@@ -314,6 +314,32 @@ async fn a_launch_that_is_cancelled_leaves_nothing_on_the_host_or_on_github() {
     assert_eq!(world.home.run("runner list-containers").await.data(), json!([]));
     assert!(world.leftovers().await.is_empty());
     service.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_ends_with_its_client_or_its_server_is_on_record_and_leaves_nothing() {
+    let world = World::new("assist-gone", &[]).await;
+    world.github.add_org("octo-org");
+    world.github.add_repo(RepoSpec::new("octo-org/a"));
+    let slow = Fault::Delay(Duration::from_secs(7));
+    world.github.inject(slow, "POST */actions/runners/registration-token", Often::Always).unwrap();
+    // There is no service: the front does it itself.
+    for terminated in [false, true] {
+        let mut client = Client::start(world.home.command("mcp start"), json!({}));
+        let arguments = json!({ "repo": "octo-org/a" });
+        let call = json!({
+            "name": "runner_provision_for_workflow", "arguments": arguments, "_meta": { "progressToken": 1 },
+        });
+        client.send("tools/call", call).await;
+        client.heard().await;
+        let ended = if terminated { client.terminate().await } else { client.hang_up().await };
+        assert!(ended.success());
+        let history = world.home.run("runner history").await.data();
+        assert_eq!(history.as_array().unwrap().len(), 1 + usize::from(terminated), "{history}");
+        assert_eq!(history[0]["arguments"], arguments, "{history}");
+        assert_eq!(history[0]["outcome"]["ok"], false, "{history}");
+    }
+    assert!(world.leftovers().await.is_empty());
 }
 
 #[tokio::test]

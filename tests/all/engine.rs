@@ -7,6 +7,7 @@ mod leftovers;
 mod pulls;
 mod slow;
 mod unprivileged;
+mod usage;
 
 use std::collections::HashMap;
 use std::fs;

@@ -3,6 +3,7 @@
 // Clippy takes only the functions marked as tests for tests, not what they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod agreement;
 mod app;
 mod assistant;
 mod autoscaling;
@@ -18,4 +19,5 @@ mod generated;
 mod hostile;
 mod house;
 mod http;
+mod resources;
 mod support;

@@ -29,11 +29,12 @@ use super::image::Gate;
 use super::inspection::inspection;
 use super::launching::Launching;
 use super::spec::{self, Site};
+use super::usage::Readings;
 use super::workspace::Workspaces;
 use super::{labels, logs};
 use crate::config::RunnerConfig;
 use crate::error::{Error, Result};
-use crate::model::{Container, Ended, Inspection, clean_text, not_found};
+use crate::model::{Container, Ended, Inspection, Usage, clean_text, not_found};
 use crate::ports::{Engine, Host, Launch, Report};
 
 /// Enough for any reader of a log, little enough for a result.
@@ -57,6 +58,7 @@ pub(super) struct Inner {
     pub(super) launching: Launching,
     /// The group of a socket that we can't look at ourselves.
     pub(super) far_group: tokio::sync::OnceCell<u32>,
+    pub(super) readings: Readings,
     docker: OnceCell<Docker>,
     site: Mutex<Option<Site>>,
     swept: Mutex<Option<Instant>>,
@@ -78,6 +80,7 @@ impl DockerEngine {
             gate: Gate::default(),
             launching: Launching::default(),
             far_group: tokio::sync::OnceCell::new(),
+            readings: Readings::default(),
             docker: OnceCell::new(),
             site: Mutex::default(),
             swept: Mutex::default(),
@@ -157,6 +160,10 @@ impl Engine for DockerEngine {
         inspected.map(inspection).map_err(|error| self.inner.unless_unknown(id, &error))
     }
 
+    async fn usage(&self, id: &str) -> Result<Usage> {
+        self.inner.usage(id).await
+    }
+
     async fn logs(&self, id: &str, lines: usize) -> Result<String> {
         let output = self.inner.output(id, lines).await;
         output.map_err(|error| self.inner.unless_unknown(id, &error))
@@ -212,7 +219,7 @@ impl Inner {
     }
 
     /// A failure to tell of the container `id`.
-    fn unless_unknown(&self, id: &str, error: &EngineError) -> Error {
+    pub(super) fn unless_unknown(&self, id: &str, error: &EngineError) -> Error {
         match status(error) {
             Some(404) => not_found(
                 format!("The container {}", clean_text(id, 64)),

@@ -17,6 +17,7 @@ mod lifecycle;
 mod logs;
 mod spec;
 mod survey;
+mod usage;
 mod workspace;
 
 pub use engine::DockerEngine;

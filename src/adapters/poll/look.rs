@@ -101,7 +101,7 @@ impl Looker {
                         scope: scope.clone(),
                         name: name(&seen),
                         url: self.url(&seen),
-                        labels: Labels::new(seen.labels.iter().flatten()),
+                        labels: Labels::of_strangers(seen.labels.iter().flatten()),
                         queued_at: since.unwrap_or(now),
                     });
                 }
@@ -113,7 +113,7 @@ impl Looker {
                             name: name(&seen),
                             url: self.url(&seen),
                         },
-                        runner_name: runner.clone(),
+                        runner_name: runner_name(runner),
                         started_at: seen.started_at,
                     })
                 }
@@ -142,6 +142,12 @@ impl Looker {
         let own = url.strip_prefix(&self.server_url).is_some_and(|rest| rest.starts_with('/'));
         if own { clean_text(url, 300) } else { String::new() }
     }
+}
+
+/// Of ours or not: one that had to be changed must not become the name of one of ours.
+fn runner_name(name: &str) -> String {
+    let clean = clean_text(name, NAME);
+    if clean == name { clean } else { format!("{clean}…") }
 }
 
 fn name(job: &SeenJob) -> String {

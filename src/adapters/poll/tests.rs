@@ -158,7 +158,7 @@ async fn a_queued_job_of_a_run_in_progress_is_seen_with_its_labels_and_its_runne
         .without_name()
         .without_branch()
         .job(JobSpec::new("hosted").labels(["ubuntu-latest"]).takes(Duration::from_secs(600)))
-        .job(JobSpec::new("build\u{1b}[31m").labels(["self-hosted", "X64"]))
+        .job(JobSpec::new("build\u{1b}[31m").labels(["self-hosted", "X64", "\u{1b}[2J"]))
         .job(JobSpec::new("later").labels(["self-hosted"]).held(JobStatus::Waiting));
     world.queue(&repo, run);
     let busy = |state: &crate::simulator::State| state.count(JobStatus::InProgress) == 1;
@@ -166,7 +166,7 @@ async fn a_queued_job_of_a_run_in_progress_is_seen_with_its_labels_and_its_runne
     let demand = world.poller.demand().await.unwrap();
     let jobs: Vec<_> = demand.jobs().collect();
     assert_eq!(jobs.len(), 1, "a job that waits for a person needs no runner yet");
-    assert_eq!(jobs[0].labels, Labels::new(["self-hosted", "x64"]));
+    assert_eq!(jobs[0].labels, Labels::new(["self-hosted", "x64", "[2J…"]), "none either");
     assert_eq!(jobs[0].name, "build[31m", "no escape sequence");
     assert!(jobs[0].url.starts_with(&world.config.server_url));
     assert_eq!(demand.repos[0].in_progress.len(), 1);

@@ -136,12 +136,7 @@ async fn operate(
     output: &Output,
 ) -> Result<()> {
     let host = Host::caller(sources)?;
-    let mut call = Call::by("ipfs-accelerate", Transport::Cli);
-    call.caller.version = Some(env!("CARGO_PKG_VERSION").to_owned());
-    // What only looks may be cut short by a signal, as any program.
-    if !entry.hints.read_only {
-        call.cancelled = interrupted();
-    }
+    let call = typed(entry, output);
     let mut answer = host.call(entry, arguments.clone(), &call).await;
     if let Err(error) = &answer
         && error.code == Code::ConfirmationRequired
@@ -156,8 +151,20 @@ async fn operate(
     output.answer(entry.tool, &answer?)
 }
 
+/// A call of `entry` that a person or a script has typed.
+fn typed(entry: &Entry, output: &Output) -> Call {
+    let mut call = Call::by("ipfs-accelerate", Transport::Cli);
+    call.caller.version = Some(env!("CARGO_PKG_VERSION").to_owned());
+    // What only looks may be cut short by a signal, as any program.
+    if !entry.hints.read_only {
+        call.cancelled = interrupted();
+        call.progress = output.progress();
+    }
+    call
+}
+
 async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
-    let host = Arc::new(Host::caller(sources)?);
+    let host = Arc::new(Host::server(sources)?);
     let server = McpServer::new(host.clone(), matches.get_flag("look_only"));
     let stop = interrupted();
     match host.loaded().and_then(|loaded| loaded.http) {
@@ -168,6 +175,7 @@ async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
             output::announce(&listening)?;
             let routes = http::routes(host.clone());
             listening.serve(http::by_role(server), routes, stop).await;
+            host.settle().await;
             Ok(())
         }
     }

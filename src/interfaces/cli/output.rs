@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tracing_subscriber::EnvFilter;
 
 use crate::audit::Record;
@@ -51,6 +52,20 @@ impl Output {
         }
         more(page.next_cursor.as_deref());
         self.json(&page.items)
+    }
+
+    /// Where to tell a person at the terminal what is being done meanwhile.
+    pub(super) fn progress(&self) -> Option<UnboundedSender<String>> {
+        if !self.for_people || !io::stderr().is_terminal() {
+            return None;
+        }
+        let (tell, mut told) = unbounded_channel::<String>();
+        tokio::spawn(async move {
+            while let Some(step) = told.recv().await {
+                say(format_args!("{step}"));
+            }
+        });
+        Some(tell)
     }
 
     /// Prints the configuration in force.

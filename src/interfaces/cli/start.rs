@@ -43,11 +43,20 @@ pub(super) async fn start(
     let keep_trying = matches.get_flag("keep_trying");
     let stop = interrupted();
     let host = Arc::new(Host::service(kit.clone(), &loaded));
-    let serving = match loaded.http {
+    let recorder = host.clone();
+    // Whoever starts it detached may serve that address already.
+    let serving = match loaded.http.filter(|_| !matches.get_flag("no_http")) {
         Some(_) => Some(serve_http(&loaded, host.clone(), stop.clone()).await?),
         None => None,
     };
-    let ready = || tracing::info!(instance = loaded.config.instance, "ready");
+    let ready = || {
+        tracing::info!(instance = loaded.config.instance, "ready");
+        // Whoever had a detached service started keeps the record of it.
+        if let (Some(entry), false) = (operations::find(operations::START), detached) {
+            let call = Call::by("ipfs-accelerate", Transport::Cli);
+            recorder.record(entry, arguments, &call, Ok("The autoscaler started, here."));
+        }
+    };
     let interrupted = stop.clone().cancelled_owned();
     let ended = service::run(kit, host, claim, keep_trying, ready, interrupted).await;
     stop.cancel();
@@ -62,8 +71,7 @@ pub(super) async fn start(
 async fn ask(sources: Sources, arguments: Arguments, output: &Output) -> Result<()> {
     let host = Host::caller(sources)?;
     let entry = operations::find(operations::START).ok_or_else(super::odd)?;
-    let mut call = Call::by("ipfs-accelerate", Transport::Cli);
-    call.cancelled = interrupted();
+    let call = super::typed(entry, output);
     output.answer(entry.tool, &host.call(entry, arguments, &call).await?)
 }
 

@@ -126,7 +126,8 @@ fn operation(entry: &Entry) -> Command {
                 "keep-trying",
                 "Start also when GitHub or Docker do not answer yet",
             ))
-            .arg(flag("detached", "detached", "Leave the terminal's session").hide(true));
+            .arg(flag("detached", "detached", "Leave the terminal's session").hide(true))
+            .arg(flag("no_http", "no-http", "Leave HTTP to who starts it").hide(true));
     }
     configured((entry.augment)(command))
 }

@@ -157,14 +157,15 @@ impl McpServer {
         subject: String,
         call: &Call,
     ) -> Result<Answer<Value>> {
-        // Time has passed. Without force this ends what has become idle, and tells what is meant.
+        // Time has passed: what was asked for may mean another one by now, the id does not. Without
+        // force this ends what has become idle.
+        arguments.insert("container".into(), subject.clone().into());
         match self.run(entry, arguments.clone(), call).await {
             Err(error)
                 if error.code == Code::ConfirmationRequired
                     && error.subject.as_ref() == Some(&subject) => {}
             otherwise => return otherwise,
         }
-        arguments.insert("container".into(), subject.into());
         arguments.insert(FORCE.into(), true.into());
         self.run(entry, arguments, call).await
     }

@@ -3,8 +3,11 @@
 use rmcp::ErrorData;
 use rmcp::model::{ReadResourceResult, Resource as Listed, ResourceContents, ResourceTemplate};
 use rmcp::service::{RequestContext, RoleServer};
+use serde_json::Value;
 
 use super::{McpServer, refused};
+use crate::error::Error;
+use crate::model::clean_text;
 use crate::resource::{FIXED, Listing, Resource, TEMPLATES};
 
 /// Those that are always there.
@@ -42,9 +45,9 @@ impl McpServer {
         uri: &str,
         context: &RequestContext<RoleServer>,
     ) -> Result<ReadResourceResult, ErrorData> {
-        let resource: Resource = uri.parse().map_err(|error| refused(&error))?;
+        let resource: Resource = uri.parse().map_err(|error| unread(&error, uri))?;
         let text = tokio::select! {
-            text = self.host.read(&resource) => text.map_err(|error| refused(&error))?,
+            text = self.host.read(&resource) => text.map_err(|error| unread(&error, uri))?,
             () = context.ct.cancelled() => {
                 return Err(ErrorData::internal_error("It was cancelled.", None));
             }
@@ -52,4 +55,13 @@ impl McpServer {
         let contents = ResourceContents::text(text, uri).with_mime_type(resource.listing().mime);
         Ok(ReadResourceResult::new(vec![contents]))
     }
+}
+
+/// A refusal that names what could not be read, as SEP-2164 wants it.
+fn unread(error: &Error, uri: &str) -> ErrorData {
+    let mut refusal = refused(error);
+    if let Some(Value::Object(data)) = &mut refusal.data {
+        data.insert("uri".to_owned(), clean_text(uri, 200).into());
+    }
+    refusal
 }

@@ -24,6 +24,7 @@ impl McpServer {
         };
         let stdin = Input::new(tokio::io::stdin());
         self.hung_up = stdin.ended.clone();
+        let host = self.host.clone();
         tokio::pin!(shutdown);
         let running = tokio::select! {
             running = self.serve((stdin, tokio::io::stdout())) => match running {
@@ -35,13 +36,17 @@ impl McpServer {
             () = &mut shutdown => return Ok(()),
         };
         let end = running.cancellation_token();
-        tokio::select! {
-            ended = running.waiting() => ended.map(drop).map_err(|error| failed(&error)),
+        let waiting = running.waiting();
+        tokio::pin!(waiting);
+        let ended = tokio::select! {
+            ended = &mut waiting => ended,
             () = &mut shutdown => {
                 end.cancel();
-                Ok(())
+                waiting.await
             }
-        }
+        };
+        host.settle().await;
+        ended.map(drop).map_err(|error| failed(&error))
     }
 }
 

@@ -143,8 +143,8 @@ impl McpServer {
         }
         let error = Error::new(
             Code::ReadOnly,
-            format!("{} changes something, and this server was started to look only.", entry.tool),
-            "Ask the operator to start it without --read-only.",
+            format!("{} changes something, and you may only look here.", entry.tool),
+            "Over HTTP use the token to operate; or ask the operator to start it without --read-only.",
         );
         self.host.record(entry, arguments, call, Err(&error));
         Err(error)

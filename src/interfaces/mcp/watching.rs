@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rmcp::ErrorData;
 use rmcp::model::{ResourceUpdatedNotificationParam, SubscriptionFilter};
 use rmcp::service::{Peer, RoleServer, SubscriptionContext};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::refused;
-use crate::interfaces::host::Host;
+use crate::interfaces::host::{Changes, Host};
 use crate::resource::Resource;
 
 /// Addresses that one client may watch: each is looked at after every change.
@@ -36,17 +36,19 @@ pub(super) async fn listen(host: &Host, context: SubscriptionContext) {
     let asked: BTreeMap<Resource, String> =
         uris.into_iter().filter_map(|uri| Some((uri.parse().ok()?, uri))).collect();
     let (_keep, wanted) = watch::channel(asked.keys().cloned().collect());
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let changes = Changes::default();
     let forward = async {
-        while let Some(resource) = told.recv().await {
-            let Some(uri) = asked.get(&resource) else { continue };
-            if context.sink().notify_resource_updated(uri).await.is_err() {
-                return;
+        loop {
+            for resource in changes.next().await {
+                let Some(uri) = asked.get(&resource) else { continue };
+                if context.sink().notify_resource_updated(uri).await.is_err() {
+                    return;
+                }
             }
         }
     };
     tokio::select! {
-        () = host.watch(wanted, tell) => {}
+        () = host.watch(wanted, &changes) => {}
         () = forward => {}
         () = context.cancelled() => {}
     }
@@ -107,20 +109,22 @@ impl Watched {
     fn by(host: Arc<Host>, peer: Peer<RoleServer>) -> Self {
         let (wanted, wants) = watch::channel(BTreeSet::new());
         let (spelt, spelling) = watch::channel(BTreeMap::<Resource, String>::new());
-        let (tell, mut told) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
+            let changes = Changes::default();
             let forward = async {
-                while let Some(resource) = told.recv().await {
-                    let uri = spelling.borrow().get(&resource).cloned();
-                    let Some(uri) = uri else { continue };
-                    let updated = ResourceUpdatedNotificationParam::new(uri);
-                    if peer.notify_resource_updated(updated).await.is_err() {
-                        return;
+                loop {
+                    for resource in changes.next().await {
+                        let uri = spelling.borrow().get(&resource).cloned();
+                        let Some(uri) = uri else { continue };
+                        let updated = ResourceUpdatedNotificationParam::new(uri);
+                        if peer.notify_resource_updated(updated).await.is_err() {
+                            return;
+                        }
                     }
                 }
             };
             tokio::select! {
-                () = host.watch(wants, tell) => {}
+                () = host.watch(wants, &changes) => {}
                 () = forward => {}
             }
         });

@@ -1,7 +1,8 @@
 //! What happens at the same time, in the order that does the most harm.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
@@ -10,7 +11,7 @@ use super::world::{World, repo};
 use crate::adapters::memory::MemoryEngine;
 use crate::error::{Code, Result};
 use crate::lifecycle::Parts;
-use crate::model::{Container, Ended, Inspection};
+use crate::model::{Container, Ended, Inspection, Usage};
 use crate::ports::{Engine, Host, Launch, Report};
 use crate::runner_kit::RunnerKit;
 use crate::snapshot::EventKind;
@@ -92,8 +93,13 @@ pub(super) struct LateEngine {
     holds_listing: AtomicBool,
     holds_launch: AtomicBool,
     breaks_launch: AtomicBool,
+    holds_stop: AtomicBool,
     pub(super) release: Notify,
     held: AtomicBool,
+    /// How many measurements there were, are under way, and were at once at most.
+    pub(super) measured: AtomicUsize,
+    measuring: AtomicUsize,
+    pub(super) most_measuring: AtomicUsize,
 }
 
 impl LateEngine {
@@ -103,8 +109,12 @@ impl LateEngine {
             holds_listing: AtomicBool::new(false),
             holds_launch: AtomicBool::new(false),
             breaks_launch: AtomicBool::new(false),
+            holds_stop: AtomicBool::new(false),
             release: Notify::new(),
             held: AtomicBool::new(false),
+            measured: AtomicUsize::new(0),
+            measuring: AtomicUsize::new(0),
+            most_measuring: AtomicUsize::new(0),
         });
         let Parts { source, registrar, history, clock, .. } = world.parts.clone();
         let parts = Parts::new(source, registrar, late.clone(), history, clock);
@@ -115,6 +125,11 @@ impl LateEngine {
     /// Holds the next launch back.
     pub(super) fn hold_launch(&self) {
         self.holds_launch.store(true, Ordering::SeqCst);
+    }
+
+    /// Holds the next end of a process back.
+    pub(super) fn hold_stop(&self) {
+        self.holds_stop.store(true, Ordering::SeqCst);
     }
 
     /// Whether something is held back.
@@ -153,6 +168,7 @@ impl Engine for LateEngine {
     }
 
     async fn stop(&self, container: &Container) -> Result<Ended> {
+        self.wait_if(&self.holds_stop).await;
         self.inner.stop(container).await
     }
 
@@ -162,6 +178,15 @@ impl Engine for LateEngine {
 
     async fn inspect(&self, id: &str) -> Result<Inspection> {
         self.inner.inspect(id).await
+    }
+
+    async fn usage(&self, id: &str) -> Result<Usage> {
+        self.measured.fetch_add(1, Ordering::SeqCst);
+        let measuring = self.measuring.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_measuring.fetch_max(measuring, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        self.measuring.fetch_sub(1, Ordering::SeqCst);
+        self.inner.usage(id).await
     }
 
     async fn logs(&self, id: &str, lines: usize) -> Result<String> {

@@ -1,11 +1,14 @@
 //! What callers are told, and what becomes of what they no longer wait for.
 
 use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::Instant;
 
 use super::races::{LateEngine, settle};
 use super::world::{World, repo};
 use crate::model::Phase;
 use crate::resource::LOG_LINES;
+use crate::runner_kit::{ContainerFilter, QueueFilter};
+use crate::views::Paging;
 
 #[tokio::test(start_paused = true)]
 async fn who_watches_a_launch_is_told_its_steps_until_the_runner_is_online() {
@@ -103,6 +106,22 @@ async fn every_waiting_job_is_told_with_the_reason_why_it_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cursor_that_is_none_is_refused_and_not_the_end_of_the_list() {
+    let world = World::new(2);
+    world.github.queue("a", 2, 600);
+    world.kit.provision(Some(&repo("a"))).await.unwrap();
+    for cursor in ["2", "garbage", ""] {
+        let paging = Paging { cursor: Some(cursor.into()), ..Paging::default() };
+        let filter = ContainerFilter { paging: paging.clone(), ..ContainerFilter::default() };
+        let refused = world.kit.list_runner_containers(&filter).await.unwrap_err();
+        assert!(refused.message.contains("cursor"), "{refused}");
+        let filter = QueueFilter { paging, ..QueueFilter::default() };
+        let refused = world.kit.get_workflow_queues(&filter).await.unwrap_err();
+        assert!(refused.message.contains("cursor"), "{refused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_container_is_told_while_it_is_there_and_when_it_is_gone() {
     let world = World::new(1);
     let launched = world.kit.provision(Some(&repo("a"))).await.unwrap();
@@ -110,10 +129,41 @@ async fn a_container_is_told_while_it_is_there_and_when_it_is_gone() {
     let name = &launched[0].runner_name;
     let there = world.kit.container(name).await.unwrap();
     assert_eq!((there.container.phase, there.end), (Phase::Idle, None));
-    assert!(there.inspection.is_some());
+    assert!(there.inspection.is_some() && there.usage.is_some());
     world.kit.stop_runner_container(name, false).await.unwrap();
     let gone = world.kit.container(name).await.unwrap();
     assert_eq!(gone.container.container_id, launched[0].container_id);
+    assert_eq!(gone.usage, None);
     assert_eq!(gone.end.unwrap().why.unwrap(), "it was stopped by hand");
     assert!(world.kit.container_log(name, LOG_LINES).await.unwrap().contains("exited"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_nobody_waits_for_any_more_is_finished_all_the_same() {
+    let world = World::new(1);
+    let (late, kit) = LateEngine::beside(&world);
+    let name = kit.provision(Some(&repo("a"))).await.unwrap().remove(0).runner_name;
+    world.pass(5).await;
+    late.hold_stop();
+    let asked = tokio::spawn(async move { kit.stop_runner_container(&name, false).await });
+    settle().await;
+    assert!(late.is_holding(), "its registration is removed, and it would listen for ever");
+    asked.abort();
+    settle().await;
+    late.release.notify_one();
+    world.pass(1).await;
+    assert_eq!(world.containers().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_watches_a_launch_is_answered_in_time_also_when_the_engine_hangs() {
+    let world = World::new(1);
+    let (steps, mut told) = unbounded_channel();
+    let (kit, begun) = (world.kit.clone(), Instant::now());
+    let asked =
+        tokio::spawn(async move { kit.provision_watched(Some(&repo("a")), &steps).await.unwrap() });
+    while told.recv().await.is_some_and(|step| !step.ends_with(": started")) {}
+    world.engine.set_hanging(true);
+    assert_eq!(asked.await.unwrap()[0].status, Phase::Starting);
+    assert!(begun.elapsed().as_secs() <= 46, "{:?}", begun.elapsed());
 }

@@ -105,6 +105,14 @@ impl Client {
         text.unwrap_or_else(|| panic!("{uri}: {answer}")).to_owned()
     }
 
+    /// Tells the program to end; how it did.
+    pub(crate) async fn terminate(mut self) -> std::process::ExitStatus {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        let process = id.and_then(rustix::process::Pid::from_raw).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").unwrap()
+    }
+
     /// Hangs up; how the program ended.
     pub(crate) async fn hang_up(mut self) -> std::process::ExitStatus {
         drop(self.input);

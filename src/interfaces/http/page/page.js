@@ -1,132 +1,128 @@
-// Signs in with the code of a link, and shows the status as long as somebody looks.
+// The dashboard: signs in, puts the views together and keeps them true.
 
-const VERSION = "2026-07-28";
-const PAUSE = 5_000;
-const KEY = "session";
+import MCP from "./sdk.js";
+import { at, explain, put, show } from "./dom.js";
+import { live } from "./live.js";
+import { expired, guard, leave, token } from "./session.js";
+import { theme } from "./theme.js";
+import { actions, elicit } from "./views/actions.js";
+import { charts } from "./views/charts.js";
+import { audit, events } from "./views/history.js";
+import { log } from "./views/log.js";
+import { queue } from "./views/queue.js";
+import { runners } from "./views/runners.js";
+import { status } from "./views/status.js";
 
-const at = (id) => document.getElementById(id);
-const show = (id, shown) => { at(id).hidden = !shown; };
+const WORDS = { live: "Live", polling: "Polling every 5 s", reconnecting: "Reconnecting…" };
 
-class SignedOut extends Error {}
-
-async function post(path, body, headers = {}) {
-  const response = await fetch(path, {
-    method: "POST",
-    headers: { "content-type": "application/json", ...headers },
-    body: JSON.stringify(body),
-    credentials: "omit",
-  });
-  const answer = await response.json().catch(() => ({}));
-  if (response.ok) return answer;
-  const { message, remedy } = answer.error ?? { message: `The server answered ${response.status}.` };
-  throw new (response.status === 401 ? SignedOut : Error)([message, remedy].filter(Boolean).join(" "));
-}
-
-// A tool's result, in the stateless form of the protocol.
-async function call(tool) {
-  const meta = "io.modelcontextprotocol";
-  const answer = await post("/mcp", {
-    jsonrpc: "2.0",
-    id: 1,
-    method: "tools/call",
-    params: {
-      name: tool,
-      arguments: {},
-      _meta: {
-        [`${meta}/protocolVersion`]: VERSION,
-        [`${meta}/clientInfo`]: { name: "page", version: "1" },
-        [`${meta}/clientCapabilities`]: {},
-      },
-    },
-  }, {
-    accept: "application/json, text/event-stream",
-    authorization: `Bearer ${sessionStorage.getItem(KEY)}`,
-    "mcp-protocol-version": VERSION,
-    "mcp-method": "tools/call",
-    "mcp-name": tool,
-  });
-  const content = answer.result?.structuredContent;
-  if (content?.success) return content;
-  throw new Error(content?.error?.message ?? answer.error?.message ?? "The answer has a strange shape.");
-}
-
-// Everything is set as text: names come from strangers.
-function draw({ data, message }) {
-  const { capacity = {} } = data;
-  const facts = {
-    "Autoscaler": data.running ? "running" : "stopped",
-    "Runners": `${data.active_runners} of ${capacity.max ?? "?"}`,
-    "Waiting jobs": data.queued_jobs,
-    "Repositories": data.repositories_monitored,
-    "Launched": data.provisioned_runners,
-    "Last look": data.last_check ? new Date(data.last_check).toLocaleTimeString() : "none yet",
-  };
-  at("message").textContent = message;
-  at("facts").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => {
-    const pair = [document.createElement("dt"), document.createElement("dd")];
-    pair[0].textContent = name;
-    pair[1].textContent = value;
-    return pair;
-  }));
-  at("trouble").textContent = data.last_error?.message ?? "";
-  show("trouble", data.last_error);
-  at("seen").textContent = new Date().toLocaleTimeString();
-}
-
-function say(text) {
-  at("note").textContent = text;
-  show("note", text);
-}
-
-function signedIn(yes) {
-  for (const [id, shown] of [["status", yes], ["leave", yes], ["enter", !yes]]) show(id, shown);
-}
-
-async function look() {
-  if (document.hidden || !sessionStorage.getItem(KEY)) return;
-  try {
-    draw(await call("runner_get_status"));
-    signedIn(true);
-    say("");
-  } catch (error) {
-    say(error.message);
-    if (error instanceof SignedOut) leave();
-  }
-}
-
-function leave() {
-  sessionStorage.removeItem(KEY);
-  signedIn(false);
-}
-
-async function enter() {
-  const code = new URLSearchParams(location.hash.slice(1)).get("code");
-  // Gone from the address bar and the history, used or not.
-  if (location.hash) history.replaceState(null, "", location.pathname);
-  if (code) {
-    try {
-      sessionStorage.setItem(KEY, (await post("/session", { code })).token);
-    } catch (error) {
-      say(error.message);
-      // An old link does not end a session that is still good.
-      if (!sessionStorage.getItem(KEY)) return leave();
-    }
-  } else if (!sessionStorage.getItem(KEY)) {
-    say("You are not signed in.");
-    return leave();
-  }
-  await look();
-}
-
-at("leave").addEventListener("click", () => { leave(); say("You are signed out."); });
-at("enter").addEventListener("submit", (event) => {
-  event.preventDefault();
-  sessionStorage.setItem(KEY, at("token").value.trim());
-  at("token").value = "";
-  look();
+const mcp = new MCP({
+  url: location.origin,
+  token,
+  onElicit: elicit,
+  // What fails is asked again by the next look, and told at once.
+  retries: 0,
+  clientInfo: { name: "dashboard", version: "1" },
 });
-addEventListener("hashchange", enter);
-document.addEventListener("visibilitychange", look);
+let offered = new Set();
+let latest;
+let session;
+let soon = () => {};
+let views;
 
-await enter();
-setInterval(look, PAUSE);
+const can = (tool) => offered.has(tool);
+const current = () => latest;
+
+// Ends the session where the server no longer takes it.
+function ended(error) {
+  if (error?.status !== 401) return false;
+  close();
+  expired();
+  return true;
+}
+
+function close() {
+  session?.abort();
+  session = undefined;
+  views?.log.close();
+  latest = undefined;
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+}
+
+function connection(state) {
+  at("connection").dataset.state = state;
+  put(at("connection"), WORDS[state]);
+}
+
+// Reads all there is; whether the server was reached.
+async function look(mine) {
+  if (mine.aborted) return false;
+  const { first, rest } = views;
+  // The others need to know whether it runs.
+  const one = await Promise.allSettled([first()]);
+  const all = one.concat(await Promise.allSettled(rest.map((refresh) => refresh())));
+  if (mine.aborted) return false;
+  const failures = all.filter(({ status }) => status === "rejected").map(({ reason }) => reason);
+  if (failures.some(ended)) return false;
+  explain(at("failure"), failures[0]);
+  return one[0].status === "fulfilled";
+}
+
+function make() {
+  const act = actions({ mcp, current, changed: () => soon(), expired: ended });
+  const publish = (part) => { latest = { ...latest, ...part }; };
+  const context = { mcp, can, current, act, publish };
+  const panel = log(context);
+  return {
+    log: panel,
+    first: status(context),
+    rest: [
+      queue(context),
+      runners({ ...context, openLog: panel.open }),
+      charts(context),
+      events(context),
+      audit(context),
+    ],
+  };
+}
+
+async function begin() {
+  // What another session has seen, or could do, goes with its page.
+  if (views) return location.reload();
+  const mine = new AbortController();
+  session = mine;
+  connection("reconnecting");
+  views = make();
+  try {
+    await learn(mine.signal);
+  } catch (error) {
+    return void ended(error);
+  }
+  if (mine.signal.aborted) return;
+  document.body.dataset.reads = !can("runner_stop_autoscaler");
+  show(at("reads-only"), !can("runner_stop_autoscaler"));
+  show(at("provision-open"), can("runner_provision_for_workflow"));
+  soon = live(mcp, { look: () => look(mine.signal), tell: connection, signal: mine.signal });
+}
+
+// Which tools there are for this session; asked again until the server answers.
+async function learn(signal) {
+  for (let wait = 500; !signal.aborted; wait = Math.min(5_000, wait * 2)) {
+    try {
+      offered = new Set((await mcp.listTools()).map(({ name }) => name));
+      explain(at("failure"));
+      return;
+    } catch (error) {
+      if (error.status === 401) throw error;
+      explain(at("failure"), error);
+      await new Promise((resolve) => setTimeout(resolve, wait));
+    }
+  }
+}
+
+theme();
+at("leave").addEventListener("click", () => {
+  close();
+  leave();
+});
+at("complaint-close").addEventListener("click", () => show(at("complaint"), false));
+await guard(begin);

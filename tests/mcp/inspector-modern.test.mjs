@@ -1,0 +1,3 @@
+import { inspect } from "./inspector.mjs";
+
+inspect("modern");
