@@ -7,13 +7,14 @@
 //! It listens on this port (a free one without argument), prints what to set in the environment of
 //! `ipfs-accelerate`, and serves a small world until its standard input is closed. With the argument
 //! `runner` it is a simulated runner instead, which reads the environment of a runner container.
+//! An app, with the id 7, is there when `SIMULATOR_APP_PUBLIC_KEY` holds the public half of its key.
 
 use std::{env, error::Error, net::SocketAddr, process, time::Duration};
 
 use chrono::Days;
 use runner_kit::simulator::{
-    Conclusion, JobSpec, JobStatus, Options, Permission, RepoSpec, RunSpec, Simulator, TOKEN,
-    runner,
+    AppSpec, Conclusion, JobSpec, JobStatus, Options, Permission, RepoSpec, RunSpec, Simulator,
+    TOKEN, runner,
 };
 
 #[tokio::main]
@@ -26,6 +27,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listen = SocketAddr::from(([127, 0, 0, 1], port));
     let github = Simulator::start(Options { listen, ..Options::default() }).await?;
     populate(&github)?;
+    if let Ok(public_key) = env::var("SIMULATOR_APP_PUBLIC_KEY") {
+        github.add_app(AppSpec::new(7, public_key));
+        github.install_app(7, "acme", Some(&["acme/api", "acme/web"]))?;
+        let suspended = github.install_app(7, "hubot", None)?;
+        github.suspend(suspended, true)?;
+    }
     println!("GITHUB_SERVER_URL={}", github.url());
     println!("GITHUB_API_URL={}", github.api_url());
     println!("GITHUB_TOKEN={TOKEN}");

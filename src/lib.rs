@@ -40,7 +40,8 @@
 //!
 //! *The service.* `reconciler` is the loop, an actor that alone owns its state and publishes a
 //! [`snapshot`]; [`runner_kit`] is the object that holds it and has a method for each operation.
-//! [`assemble`] is the only room that knows both adapters and service.
+//! [`assemble`] is the only room that knows both adapters and service. [`doctor`] looks at what all
+//! of it needs, and says what is missing.
 //!
 //! *The ways in.* [`operations`] defines each of the seven operations once, as a type with its
 //! arguments, its result (in [`views`]) and its names. Command line, MCP tools, `schemas/` and the
@@ -56,7 +57,7 @@
 //! main ─▶ interfaces ─▶ operations ─▶ runner_kit ─▶ reconciler ─▶ plan, supply, pace
 //!              │                          ▲              │
 //!              └────▶ assemble ───────────┘              ├─▶ lifecycle ─▶ ports ◀── adapters
-//!                         └──────▶ adapters              └─▶ snapshot, views
+//!                         └──────▶ adapters ◀─ doctor     └─▶ snapshot, views
 //!
 //! below all of them: config ─▶ model ─▶ error; schema
 //! ```
@@ -70,6 +71,7 @@ pub mod adapters;
 pub mod assemble;
 pub mod audit;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod history;
 pub mod interfaces;

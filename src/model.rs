@@ -89,6 +89,8 @@ pub struct Demand {
     pub repos: Vec<RepoDemand>,
     /// Repositories that could not be looked at: nothing is decided about these.
     pub unseen: BTreeMap<Repo, Error>,
+    /// Accounts, in small letters, whose repositories could not even be listed, while others' could.
+    pub unlisted: BTreeMap<String, Error>,
     /// The API budget after this look.
     pub rate_limit: Option<RateLimit>,
 }
@@ -106,9 +108,13 @@ impl Demand {
 
     /// Whether everything that decides about `scope` was seen.
     pub fn has_seen(&self, scope: &Scope) -> bool {
+        let listed = |owner: &str| !self.unlisted.contains_key(&owner.to_ascii_lowercase());
         match scope {
-            Scope::Repo(repo) => !self.unseen.contains_key(repo),
-            Scope::Org(org) => !self.unseen.keys().any(|r| r.owner().eq_ignore_ascii_case(org)),
+            Scope::Repo(repo) => listed(repo.owner()) && !self.unseen.contains_key(repo),
+            Scope::Org(org) => {
+                listed(org)
+                    && !self.unseen.keys().any(|repo| repo.owner().eq_ignore_ascii_case(org))
+            }
         }
     }
 }

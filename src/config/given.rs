@@ -108,6 +108,16 @@ pub struct OperatorOptions {
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<String>,
 
+    /// GitHub App to be instead of a user, by its app id or client id: it finds its installations
+    /// by itself (default: none).
+    #[arg(long, value_name = "ID")]
+    #[schemars(extend("examples" = ["123456"]))]
+    pub app_id: Option<String>,
+
+    /// File with the private key of that app, as GitHub gives it (default: none).
+    #[arg(long, value_name = "FILE")]
+    pub app_key_file: Option<String>,
+
     /// Network of the runner containers: host, bridge, none or the name of a network (default
     /// host).
     #[arg(long, value_name = "NETWORK")]

@@ -21,8 +21,13 @@ use crate::model::clean_text;
 const PREFIX: &str = "RUNNER_KIT_";
 
 /// Variables with our prefix that are no options.
-const SPECIAL: [&str; 4] =
-    ["RUNNER_KIT_CONFIG", "RUNNER_KIT_HTTP_TOKEN", "RUNNER_KIT_HTTP_READ_TOKEN", "RUNNER_KIT_LOG"];
+const SPECIAL: [&str; 5] = [
+    "RUNNER_KIT_APP_KEY",
+    "RUNNER_KIT_CONFIG",
+    "RUNNER_KIT_HTTP_TOKEN",
+    "RUNNER_KIT_HTTP_READ_TOKEN",
+    "RUNNER_KIT_LOG",
+];
 
 /// The environment as a value: read once, handed on, and never shown, for it holds secrets.
 #[derive(Clone, Default)]

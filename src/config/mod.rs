@@ -95,6 +95,10 @@ pub struct RunnerConfig {
     pub engine: EngineKind,
     /// A file to read the GitHub credential from.
     pub token_file: Option<PathBuf>,
+    /// The GitHub App to be, by its id or client id; its installations' rights count then.
+    pub app_id: Option<String>,
+    /// A file with that app's private key.
+    pub app_key_file: Option<PathBuf>,
     /// Where history, logs and the socket live when there is no runtime directory.
     pub state_dir: PathBuf,
     /// Base of GitHub's REST API, without a slash at the end.

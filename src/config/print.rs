@@ -44,6 +44,7 @@ pub(super) fn rows(
             "runner_user" => json!(config.runner_user),
             "runner_work_dir" => path(&config.runner_work_dir),
             "state_dir" => path(&config.state_dir),
+            "app_key_file" => config.app_key_file.as_deref().map_or(Json::Null, path),
             "token_file" => config.token_file.as_deref().map_or(Json::Null, path),
             _ => value,
         };
@@ -53,10 +54,10 @@ pub(super) fn rows(
     let addresses =
         [row("api_url", json!(api.0), &api.1), row("server_url", json!(server.0), &server.1)];
     let secret = |name: &str| row(name, json!(REDACTED), &format!("environment {name}"));
-    let http_tokens = ["RUNNER_KIT_HTTP_TOKEN", "RUNNER_KIT_HTTP_READ_TOKEN"].into_iter();
-    let http_tokens = http_tokens.filter(|name| env.get(name).is_some()).map(secret);
+    let secrets = ["RUNNER_KIT_APP_KEY", "RUNNER_KIT_HTTP_TOKEN", "RUNNER_KIT_HTTP_READ_TOKEN"];
+    let secrets = secrets.into_iter().filter(|name| env.get(name).is_some()).map(secret);
     let passed_on = config.runner_env.0.iter().map(|(name, _)| secret(name));
-    given.chain(addresses).chain(http_tokens).chain(passed_on).collect()
+    given.chain(addresses).chain(secrets).chain(passed_on).collect()
 }
 
 /// How what is `asked` for differs from what is `running`, one sentence an option. What was not

@@ -169,6 +169,8 @@ pub(super) fn resolve(values: &Values, env: &Environment) -> Result<Loaded> {
         instance: values.get("instance")?,
         engine: values.get("engine")?,
         token_file: values.path("token_file", env)?,
+        app_id: values.get("app_id")?,
+        app_key_file: values.path("app_key_file", env)?,
         state_dir,
         api_url: addresses.api.0.clone(),
         server_url: addresses.server.0.clone(),
@@ -178,7 +180,7 @@ pub(super) fn resolve(values: &Values, env: &Environment) -> Result<Loaded> {
         ),
     };
     config.bounds.hold(&config, values)?;
-    agree(&config, values)?;
+    agree(&config, values, env)?;
     let background = match values.entry("background") {
         (_, origin) if origin == "default" => None,
         (value, _) => value.as_bool(),
@@ -198,7 +200,29 @@ pub(super) fn resolve(values: &Values, env: &Environment) -> Result<Loaded> {
 }
 
 /// What the options demand of each other.
-fn agree(config: &RunnerConfig, values: &Values) -> Result<()> {
+fn agree(config: &RunnerConfig, values: &Values, env: &Environment) -> Result<()> {
+    let key_in_env = env.get("RUNNER_KIT_APP_KEY").is_some();
+    if config.app_id.is_some() && config.app_key_file.is_none() && !key_in_env {
+        return Err(Error {
+            remedy: "Name the file with its private key in app_key_file, or put the key itself in \
+                     the variable RUNNER_KIT_APP_KEY."
+                .to_owned(),
+            ..values.refuse("app_id", "needs the app's private key, and none is given")
+        });
+    }
+    if config.app_id.is_none() && config.app_key_file.is_some() {
+        return Err(Error {
+            remedy: "Set app_id to the id that the app's page shows.".to_owned(),
+            ..values.refuse("app_key_file", "needs an app_id, and none is set")
+        });
+    }
+    if config.app_id.is_none() && key_in_env {
+        return Err(Error::invalid(
+            "RUNNER_KIT_APP_KEY",
+            "it needs an app_id, and none is set.",
+            "Set app_id to the id that the app's page shows.",
+        ));
+    }
     if config.min_idle > config.max_runners {
         let (_, origin) = values.entry("max_runners");
         let why = format!("is more than max_runners ({}, {origin})", config.max_runners);

@@ -82,8 +82,17 @@ pub(super) fn rule(name: &str) -> Rule {
                 host.is_some_and(is_host)
             },
         ),
+        "app_id" => (
+            "an app's id",
+            "the app id or the client id that the app's page shows, for example 123456",
+            |text| {
+                let tame = |b: u8| b.is_ascii_alphanumeric() || b == b'.';
+                (1..=100).contains(&text.len()) && text.bytes().all(tame)
+            },
+        ),
         "runner_work_dir"
         | "token_file"
+        | "app_key_file"
         | "state_dir"
         | "http_token_file"
         | "http_read_token_file" => {

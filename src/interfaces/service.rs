@@ -93,6 +93,17 @@ impl Places {
         }
     }
 
+    /// Whether there is a service. Leaves no trace.
+    pub(super) async fn look(&self) -> Presence {
+        if self.connect().await.is_some() {
+            return Presence::Answers;
+        }
+        // Whoever claims at this very moment tries again.
+        let held = File::open(&self.lock)
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
+        if held { Presence::Silent } else { Presence::Absent }
+    }
+
     /// Connects to the service; `None` when there is none.
     pub(super) async fn connect(&self) -> Option<UnixStream> {
         // The service may have been started with another runtime directory: the lock tells.
@@ -100,6 +111,17 @@ impl Places {
         let socket = told.map_or_else(|| self.socket.clone(), PathBuf::from);
         UnixStream::connect(socket).await.ok()
     }
+}
+
+/// What there is of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// One that answers.
+    Answers,
+    /// A process holds the lock, and does not answer.
+    Silent,
+    /// None.
+    Absent,
 }
 
 /// Proof that this process is the service of its instance; ends with the process, however it ends.

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::audit::Record;
 use crate::config::Row;
-use crate::error::Error;
+use crate::doctor::{Check, Outcome};
+use crate::error::{Code, Error};
 use crate::operations::Answer;
 use crate::views::Page;
 
@@ -103,7 +104,45 @@ fn more(cursor: Option<&str>) -> String {
 
 /// An error for a person.
 pub fn render_error(error: &Error) -> String {
-    format!("error: {} [{}]\n  → {}\n", error.message, error.code.as_str(), error.remedy)
+    let Error { code, message, remedy, .. } = error;
+    let of_the_set_up = matches!(
+        code,
+        Code::NotAuthenticated
+            | Code::TokenDenied
+            | Code::GithubUnreachable
+            | Code::DockerUnreachable
+            | Code::ContainerFailed
+    );
+    let more = match of_the_set_up {
+        true => "  → `ipfs-accelerate doctor --format text` looks at the whole set-up.\n",
+        false => "",
+    };
+    format!("error: {message} [{}]\n  → {remedy}\n{more}", code.as_str())
+}
+
+/// What the doctor found, for a person: marks and names aligned, remedies below.
+pub fn checks(checks: &[Check]) -> String {
+    let width = checks.iter().map(|check| check.name.len()).max().unwrap_or_default();
+    let line = |Check { name, outcome, message, remedy }: &Check| {
+        let mark = match outcome {
+            Outcome::Ok => "ok",
+            Outcome::Warning => "warning",
+            Outcome::Failure => "FAILED",
+            Outcome::Skipped => "skipped",
+        };
+        let remedy = match remedy.is_empty() {
+            true => String::new(),
+            false => format!("{:9}{:width$}  → {remedy}\n", "", ""),
+        };
+        format!("{mark:9}{name:width$}  {message}\n{remedy}")
+    };
+    let failed = checks.iter().filter(|check| check.outcome == Outcome::Failure).count();
+    let end = match failed {
+        0 => "Nothing failed.\n".to_owned(),
+        1 => "1 check failed.\n".to_owned(),
+        more => format!("{more} checks failed.\n"),
+    };
+    checks.iter().map(line).chain([end]).collect()
 }
 
 /// The configuration in force for a person.
@@ -186,7 +225,6 @@ mod tests {
 
     use super::*;
     use crate::audit::{Caller, Outcome, Transport};
-    use crate::error::Code;
     use crate::operations::PageInfo;
 
     fn now() -> DateTime<Utc> {
@@ -277,5 +315,18 @@ mod tests {
     fn an_error_has_its_code_and_its_remedy() {
         let error = Error::new(Code::AtCapacity, "At capacity.", "Wait.");
         assert_eq!(render_error(&error), "error: At capacity. [at_capacity]\n  → Wait.\n");
+        let error = Error::new(Code::TokenDenied, "Denied.", "Ask.");
+        assert!(render_error(&error).ends_with(
+            "Ask.\n  → `ipfs-accelerate doctor --format text` looks at the whole set-up.\n"
+        ));
+    }
+
+    #[test]
+    fn the_doctors_marks_and_names_are_aligned_with_remedies_below() {
+        let found = [Check::ok("disk", "Room."), Check::failure("state_dir", "Shut.", "Open it.")];
+        let expected = "ok       disk       Room.\n\
+                        FAILED   state_dir  Shut.\n                    → Open it.\n\
+                        1 check failed.\n";
+        assert_eq!(checks(&found), expected);
     }
 }

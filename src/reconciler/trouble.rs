@@ -55,7 +55,7 @@ impl Troubles {
     ) -> Option<Duration> {
         self.look = None;
         let Some(demand) = demand else { return self.next_retry(now) };
-        let unseen = demand.unseen.values().next().or(trouble);
+        let unseen = demand.unseen.values().chain(demand.unlisted.values()).next().or(trouble);
         self.unseen = unseen.map(|error| LastError::new(error, now));
         let waits = |repo: &Repo| demand.jobs().any(|job| job.repo == *repo);
         self.repos.retain(|repo, trouble| trouble.until > now || waits(repo));
@@ -169,7 +169,12 @@ mod tests {
         let mut troubles = Troubles::default();
         troubles.look_failed(&error("down."), at(0));
         assert_eq!(troubles.last().unwrap().message, "down. Look.");
-        let demand = Demand { repos: vec![], unseen: BTreeMap::new(), rate_limit: None };
+        let demand = Demand {
+            repos: vec![],
+            unseen: BTreeMap::new(),
+            unlisted: BTreeMap::new(),
+            rate_limit: None,
+        };
         troubles.look_succeeded(Some(&demand), None, at(1));
         assert_eq!(troubles.last(), None);
     }

@@ -197,7 +197,12 @@ mod tests {
             queued,
             in_progress: vec![],
         };
-        Demand { repos: vec![repo], unseen: BTreeMap::new(), rate_limit: None }
+        Demand {
+            repos: vec![repo],
+            unseen: BTreeMap::new(),
+            unlisted: BTreeMap::new(),
+            rate_limit: None,
+        }
     }
 
     #[test]

@@ -16,13 +16,13 @@ use futures::stream;
 use http::{
     HeaderName, HeaderValue, Method, StatusCode,
     header::{
-        AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+        AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, IF_NONE_MATCH,
         USER_AGENT, VARY,
     },
 };
 
 use super::{
-    faults::Fault, journal, limits::Standing, problem::Problem, server::Shared, wire::Wire,
+    apps, faults::Fault, journal, limits::Standing, problem::Problem, server::Shared, wire::Wire,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-github-request-id");
@@ -30,7 +30,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-github-request-id");
 /// docs.github.com: asking for the rate limits costs nothing of the primary one.
 const RATE_LIMIT_PATH: &str = "/rate_limit";
 
-/// Whose token a request carried.
+/// Whose token a request carried: a login, or how [`apps`] calls an app or an installation.
 #[derive(Debug, Clone)]
 pub(super) struct Caller(pub(super) String);
 
@@ -64,8 +64,12 @@ pub(super) async fn record(
     let _under_way = UnderWay(Arc::clone(&shared));
     let mut response = next.run(request).await;
     let id = format!("{:04X}:{number:08X}:51A0", shared.options.seed & 0xFFFF);
-    if let Ok(id) = HeaderValue::try_from(id) {
-        response.headers_mut().insert(REQUEST_ID, id);
+    // GitHub's clock, which need not be the host's.
+    let date = shared.lock().clock.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    for (name, value) in [(REQUEST_ID, id), (DATE, date)] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
     }
     let login = response.extensions().get::<Caller>().cloned();
     let charged = response.extensions().get::<Charged>().is_some();
@@ -216,8 +220,15 @@ fn caller(shared: &Shared, request: &Request) -> Result<Caller, Problem> {
         .and_then(|value| value.split_once(' '))
         .ok_or(Problem::NoCredential)?;
     let accepted = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token");
-    let login = shared.lock().state.login_of(token).filter(|_| accepted);
-    login.map(Caller).ok_or(Problem::BadCredential)
+    let world = shared.lock();
+    let now = world.clock.now();
+    let app = || world.state.apps.identify(token, now);
+    let identity = match world.state.login_of(token).filter(|_| accepted) {
+        Some(login) => login,
+        None => app().transpose()?.filter(|_| accepted).ok_or(Problem::BadCredential)?,
+    };
+    apps::may_ask(&identity, request.uri().path())?;
+    Ok(Caller(identity))
 }
 
 /// Gives an answer its entity tag, and leaves out the body that the client already has.

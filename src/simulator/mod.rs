@@ -7,7 +7,7 @@
 //!
 //! Limits: it is a model made from GitHub's documentation, and imports nothing of the rest of this
 //! crate, so that a misunderstanding in one is not confirmed by the other. The protocol between it
-//! and its runners is its own. It has no web pages, webhooks, logs, artifacts or scale sets, and
+//! and its runners is its own. Apps have all permissions that exist here. It has no web pages, webhooks, logs, artifacts or scale sets, and
 //! every login is a member of every organisation.
 //!
 //! ```no_run
@@ -22,6 +22,7 @@
 //! # Ok(()) }
 //! ```
 
+mod apps;
 mod clock;
 mod faults;
 mod gate;
@@ -34,6 +35,7 @@ mod paging;
 mod problem;
 mod random;
 mod rest;
+mod rest_apps;
 mod rest_runners;
 pub mod runner;
 mod runner_side;
@@ -42,7 +44,7 @@ mod shapes;
 mod spec;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wire;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -51,6 +53,7 @@ use chrono::{DateTime, Utc};
 
 use self::server::Server;
 pub use self::{
+    apps::{App, AppSpec, Installation},
     faults::{Fault, Often},
     journal::{Counters, Journal, Request},
     model::{Account, Conclusion, Job, JobStatus, Permission, Repo, Run, Runner, Scope},
@@ -107,6 +110,32 @@ impl Simulator {
     /// Adds a repository, or replaces the one of the same name.
     pub fn add_repo(&self, repo: RepoSpec) {
         self.0.shared.change(|world, now| world.state.add_repo(repo, now));
+    }
+
+    /// Registers a GitHub App, or replaces the one of the same id: so is its key changed.
+    pub fn add_app(&self, app: AppSpec) {
+        self.0.shared.change(|world, now| world.state.add_app(app, now));
+    }
+
+    /// Installs an app on an account, for all of its repositories or for those that are named; the
+    /// answer is the installation's identifier.
+    pub fn install_app(
+        &self,
+        app: u64,
+        account: &str,
+        repos: Option<&[&str]>,
+    ) -> Result<u64, Unknown> {
+        self.0.shared.change(|world, now| world.state.install_app(app, account, repos, now))
+    }
+
+    /// Suspends an installation, or ends that.
+    pub fn suspend(&self, installation: u64, suspended: bool) -> Result<(), Unknown> {
+        self.0.shared.change(|world, now| world.state.suspend(installation, suspended, now))
+    }
+
+    /// Removes an installation; its tokens are worth nothing from then on.
+    pub fn uninstall(&self, installation: u64) -> Result<(), Unknown> {
+        self.0.shared.change(|world, _| world.state.uninstall(installation))
     }
 
     /// Takes the right to an organisation's runners from all tokens.

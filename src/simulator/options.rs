@@ -28,6 +28,8 @@ pub struct Options {
     pub secondary_limit: Option<u64>,
     /// How long registration and remove tokens are valid (docs.github.com: 1 hour).
     pub registration_token_lifetime: Duration,
+    /// How long tokens of an app's installation are valid (docs.github.com: 1 hour).
+    pub installation_token_lifetime: Duration,
     /// How long a runner still counts as online after its connection has ended.
     pub offline_after: Duration,
     /// How long after its connection has ended a runner's job counts as lost.
@@ -53,6 +55,7 @@ impl Default for Options {
             rate_limit_window: Duration::from_secs(3_600),
             secondary_limit: None,
             registration_token_lifetime: Duration::from_secs(3_600),
+            installation_token_lifetime: Duration::from_secs(3_600),
             offline_after: Duration::from_secs(2),
             lost_after: Duration::from_secs(10),
             lost_job: LostJob::Fails,

@@ -7,7 +7,7 @@ use axum::{
 use http::{HeaderName, HeaderValue, StatusCode, header::RETRY_AFTER};
 use serde_json::json;
 
-use super::{limits::Exceeded, state::Refusal};
+use super::{apps, limits::Exceeded, state::Refusal};
 
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
 
@@ -20,8 +20,16 @@ pub(super) enum Problem {
     NoUserAgent,
     NoCredential,
     BadCredential,
+    /// What is wrong with an app's signed token, in GitHub's words.
+    BadAssertion(&'static str),
+    /// An app that does not exist.
+    UnknownApp,
+    Suspended,
     /// With the permission that the token lacks.
-    Forbidden(&'static str),
+    Forbidden {
+        permission: &'static str,
+        integration: bool,
+    },
     NotFound,
     BadJson,
     Conflict(String),
@@ -47,13 +55,21 @@ impl Problem {
         }
     }
 
+    /// The caller lacks `permission`.
+    pub(super) fn forbidden(caller: &str, permission: &'static str) -> Self {
+        Self::Forbidden { permission, integration: apps::installation_of(caller).is_some() }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
-            Self::NoCredential | Self::BadCredential => StatusCode::UNAUTHORIZED,
-            Self::NoUserAgent | Self::Forbidden(_) | Self::PrimaryLimit { .. } => {
-                StatusCode::FORBIDDEN
+            Self::NoCredential | Self::BadCredential | Self::BadAssertion(_) => {
+                StatusCode::UNAUTHORIZED
             }
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NoUserAgent
+            | Self::Suspended
+            | Self::Forbidden { .. }
+            | Self::PrimaryLimit { .. } => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::UnknownApp => StatusCode::NOT_FOUND,
             Self::BadJson => StatusCode::BAD_REQUEST,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -68,7 +84,13 @@ impl Problem {
                 .into(),
             Self::NoCredential => "Requires authentication".into(),
             Self::BadCredential => "Bad credentials".into(),
-            Self::Forbidden(_) => "Resource not accessible by personal access token".into(),
+            Self::BadAssertion(message) => (*message).into(),
+            Self::UnknownApp => "Integration not found".into(),
+            Self::Suspended => "This installation has been suspended".into(),
+            Self::Forbidden { integration: true, .. } => {
+                "Resource not accessible by integration".into()
+            }
+            Self::Forbidden { .. } => "Resource not accessible by personal access token".into(),
             Self::NotFound => "Not Found".into(),
             Self::BadJson => "Problems parsing JSON".into(),
             Self::Conflict(message) | Self::Invalid(message) => message.clone(),
@@ -101,7 +123,7 @@ impl IntoResponse for Problem {
             "status": status.as_str(),
         }));
         match self {
-            Self::Forbidden(permission) => {
+            Self::Forbidden { permission, .. } if !permission.is_empty() => {
                 (status, [(ACCEPTED_PERMISSIONS, permission)], body).into_response()
             }
             Self::SecondaryLimit { retry_after, .. } => {

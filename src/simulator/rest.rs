@@ -18,7 +18,7 @@ use super::{
     model::{Job, Permission, Repo, Run},
     paging::Listing,
     problem::Problem,
-    rest_runners,
+    rest_apps, rest_runners,
     server::{Shared, World},
     shapes::Shapes,
 };
@@ -42,6 +42,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/repos/{owner}/{repo}/actions/runs", get(runs))
         .route("/repos/{owner}/{repo}/actions/runs/{run}/jobs", get(jobs))
         .route("/repos/{owner}/{repo}/actions/jobs/{job}", get(job))
+        .merge(rest_apps::router())
         .merge(rest_runners::router())
         .fallback(async || Problem::NotFound)
         .layer(from_fn_with_state(Arc::clone(shared), gate::admit))
@@ -214,7 +215,8 @@ async fn runs(
     }
     let shapes = github.shapes();
     let account = world.state.account(&repo.owner);
-    let actor = world.state.account(&login);
+    // An app acts for the account that it is installed on.
+    let actor = world.state.account(&login).or(account);
     Ok(listing.page(
         &github.api_url(),
         &runs,
@@ -275,7 +277,7 @@ fn find_with_actions<'a>(
 ) -> Result<&'a Repo, Problem> {
     let repo = find(world, login, owner, name)?;
     if repo.denied.contains(&Permission::Actions) {
-        return Err(Problem::Forbidden("actions=read"));
+        return Err(Problem::forbidden(login, "actions=read"));
     }
     Ok(repo)
 }

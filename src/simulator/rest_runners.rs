@@ -61,8 +61,9 @@ impl Place {
                 let repo = find(world, login, owner, name)?;
                 let denied = repo.denied.contains(&Permission::Administration);
                 let permission = if write { "administration=write" } else { "administration=read" };
-                allowed(denied, permission)?;
-                Ok(Scope::Repo(repo.full_name()))
+                let scope = Scope::Repo(repo.full_name());
+                allowed(!denied && world.state.reaches(login, &scope), login, permission)?;
+                Ok(scope)
             }
             (_, _, Some(org)) => {
                 let org = world.state.account(org).filter(|account| account.organization);
@@ -72,8 +73,10 @@ impl Place {
                 } else {
                     "organization_self_hosted_runners=read"
                 };
-                allowed(org.runners_denied, permission)?;
-                Ok(Scope::Org(org.login.clone()))
+                let scope = Scope::Org(org.login.clone());
+                let allows = !org.runners_denied && world.state.reaches(login, &scope);
+                allowed(allows, login, permission)?;
+                Ok(scope)
             }
             _ => Err(Problem::NotFound),
         }
@@ -85,8 +88,8 @@ impl Place {
     }
 }
 
-fn allowed(denied: bool, permission: &'static str) -> Result<(), Problem> {
-    if denied { Err(Problem::Forbidden(permission)) } else { Ok(()) }
+fn allowed(is: bool, login: &str, permission: &'static str) -> Result<(), Problem> {
+    if is { Ok(()) } else { Err(Problem::forbidden(login, permission)) }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Place {

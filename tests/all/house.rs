@@ -62,6 +62,8 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("adapters::github", &["config", "error", "model", "ports"]),
     ("adapters::memory", &["config", "error", "model", "ports"]),
     ("adapters::poll", &["adapters::github", "config", "error", "model", "ports"]),
+    // It looks at all there is, and changes nothing.
+    ("doctor", &["adapters", "config", "error", "model", "ports"]),
     // The one room that knows both sides.
     (
         "assemble",
@@ -84,6 +86,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "assemble",
             "audit",
             "config",
+            "doctor",
             "error",
             "model",
             "operations",
@@ -123,6 +126,7 @@ const MATRIX: &[(&str, &[&str])] = &[
 const WORLD: &[(&str, &[&str])] = &[
     ("axum", &["interfaces", "simulator"]),
     ("bollard", &["adapters::docker", "interfaces::demo"]),
+    ("jsonwebtoken", &["adapters::github", "simulator"]),
     ("octocrab", &["adapters::github"]),
     ("ratatui", &["interfaces"]),
     ("rmcp", &["interfaces"]),

@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod agreement;
+mod app;
 mod assistant;
 mod autoscaling;
 mod bad_days;
 mod bounds;
 mod demo;
 mod distribution;
+mod doctor;
 mod engine;
 mod faces;
 mod fuzz;

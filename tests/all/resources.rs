@@ -126,7 +126,12 @@ impl DemandSource for Quiet {
             reset_at: DateTime::UNIX_EPOCH,
             forecast: String::new(),
         };
-        Ok(Demand { repos: vec![], unseen: BTreeMap::new(), rate_limit: Some(rate_limit) })
+        Ok(Demand {
+            repos: vec![],
+            unseen: BTreeMap::new(),
+            unlisted: BTreeMap::new(),
+            rate_limit: Some(rate_limit),
+        })
     }
 }
 

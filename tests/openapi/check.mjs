@@ -6,6 +6,7 @@
 // Ends with "N passed, M failed", and with exit code 1 when M is not 0.
 
 import { spawn } from 'node:child_process'
+import { createSign, generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -26,6 +27,9 @@ const PATHS = [
   '/rate_limit', '/user', '/user/repos', '/users/{username}', '/users/{username}/repos',
   '/orgs/{org}', '/orgs/{org}/repos', REPO, `${REPO}/actions/runs`,
   `${REPO}/actions/runs/{run_id}/jobs`, `${REPO}/actions/jobs/{job_id}`,
+  '/app', '/app/installations', '/app/installations/{installation_id}',
+  '/app/installations/{installation_id}/access_tokens', '/installation/repositories',
+  '/orgs/{org}/installation', '/users/{username}/installation', `${REPO}/installation`,
   ...SCOPES.flatMap((scope) => [
     `${scope}/actions/runners`, `${scope}/actions/runners/{runner_id}`,
     `${scope}/actions/runners/registration-token`, `${scope}/actions/runners/remove-token`,
@@ -49,8 +53,10 @@ class Report {
 }
 
 /** Starts a program; `ready` picks from its lines of output until it has what it looks for. */
-async function start(command, args, ready) {
-  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+async function start(command, args, ready, env = {}) {
+  const child = spawn(command, args, {
+    stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...env },
+  })
   const seen = []
   const found = (async () => {
     for await (const line of createInterface({ input: child.stdout })) {
@@ -96,6 +102,17 @@ async function freePort() {
   return port
 }
 
+/** The simulated app's key. */
+const app = generateKeyPairSync('rsa', { modulusLength: 2048 })
+
+/** A token that the app has signed itself. */
+function signed() {
+  const now = Math.floor(Date.now() / 1000)
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const text = `${part({ alg: 'RS256', typ: 'JWT' })}.${part({ iss: '7', iat: now - 60, exp: now + 540 })}`
+  return `${text}.${createSign('RSA-SHA256').update(text).sign(app.privateKey, 'base64url')}`
+}
+
 async function main() {
   const settings = {}
   const program = positionals[0]
@@ -108,7 +125,7 @@ async function main() {
       const [name, value] = line.split('=')
       settings[name] = value
       return name === 'GITHUB_TOKEN'
-    }))
+    }, { SIMULATOR_APP_PUBLIC_KEY: app.publicKey.export({ type: 'spki', format: 'pem' }) }))
     const spec = join(folder, 'github.json')
     await writeFile(spec, JSON.stringify(await description()))
     const port = await freePort()
@@ -218,10 +235,29 @@ async function checkAll(github) {
       await checkRuns(github, `/repos/${name}`)
     }
   }
+  await checkApp(github)
   await checkRunners(github, '/repos/acme/api')
   await checkRunners(github, '/orgs/acme')
   await github.ask('POST', '/repos/acme/read-only/actions/runners/registration-token',
     { status: 403, documented: false })
+}
+
+async function checkApp(github) {
+  const token = signed()
+  await github.ask('GET', '/app', { token })
+  await github.ask('GET', '/app', { status: 401, documented: false })
+  // The description of the list wants accounts that are a user and an enterprise at once.
+  const { answer: all } = await github.ask('GET', '/app/installations?per_page=100', { token, documented: false })
+  for (const path of ['/orgs/acme', '/users/hubot', '/repos/acme/api']) {
+    await github.ask('GET', `${path}/installation`, { token })
+  }
+  await github.ask('GET', '/repos/octocat/hello-world/installation', { status: 404, token })
+  for (const { id, suspended_at: suspended } of Array.isArray(all) ? all : []) {
+    await github.ask('GET', `/app/installations/${id}`, { token })
+    const tokens = `/app/installations/${id}/access_tokens`
+    const { answer } = await github.ask('POST', tokens, { status: suspended ? 403 : 201, body: {}, token })
+    if (!suspended) await github.ask('GET', '/installation/repositories', { token: answer.token })
+  }
 }
 
 async function checkRuns(github, repo) {

@@ -45,7 +45,7 @@ const BETWEEN_SWEEPS: Duration = Duration::from_secs(60);
 
 /// Runners on a Docker Engine.
 pub struct DockerEngine {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     events: OnceLock<Events>,
 }
 

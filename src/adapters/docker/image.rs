@@ -67,7 +67,7 @@ impl Inner {
         })
     }
 
-    async fn inspect_image(&self) -> Result<Option<ImageInspect>> {
+    pub(super) async fn inspect_image(&self) -> Result<Option<ImageInspect>> {
         let image = &self.config.runner_image;
         match self.call(async |docker| docker.inspect_image(image).await).await {
             Ok(found) => Ok(Some(found)),
@@ -107,7 +107,7 @@ impl Inner {
         Ok(())
     }
 
-    fn pull_failed(&self, error: &EngineError) -> Error {
+    pub(super) fn pull_failed(&self, error: &EngineError) -> Error {
         let image = &self.config.runner_image;
         let message = match error {
             EngineError::DockerStreamError { error } => error,

@@ -16,7 +16,9 @@ mod launching;
 mod lifecycle;
 mod logs;
 mod spec;
+mod survey;
 mod usage;
 mod workspace;
 
 pub use engine::DockerEngine;
+pub use survey::{ImageStanding, Survey};

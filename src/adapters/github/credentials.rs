@@ -6,23 +6,55 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::app::AppKey;
 use crate::config::{Environment, RunnerConfig};
 use crate::error::{Code, Error, Result};
 
-const WAYS: &str =
-    "Set GITHUB_TOKEN or GH_TOKEN, name a file with token_file, or run `gh auth login`.";
+const WAYS: &str = "Set GITHUB_TOKEN or GH_TOKEN, name a file with token_file, or run `gh auth login`; a GitHub App \
+     has app_id and app_key_file.";
 
 /// `gh` reads a file or asks a key ring.
 const GH_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The credential: GITHUB_TOKEN, GH_TOKEN, token_file, then `gh auth token`.
-pub async fn credential(config: &RunnerConfig, env: &Environment) -> Result<SecretString> {
+/// Who we are to GitHub. Its secrets are never shown.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// A token, of whatever kind.
+    Token(SecretString),
+    /// A GitHub App.
+    App(AppKey),
+}
+
+impl From<&str> for Credential {
+    fn from(token: &str) -> Self {
+        Self::Token(token.into())
+    }
+}
+
+/// The credential: the app, else GITHUB_TOKEN, GH_TOKEN, token_file, then `gh auth token`.
+pub async fn credential(config: &RunnerConfig, env: &Environment) -> Result<Credential> {
+    if let Some(id) = &config.app_id {
+        return match (env.get("RUNNER_KIT_APP_KEY"), &config.app_key_file) {
+            (Some(pem), _) => Ok(AppKey::in_text(id, pem)),
+            (None, Some(file)) => Ok(AppKey::in_file(id, file.clone())),
+            (None, None) => Err(Error::new(
+                Code::NotAuthenticated,
+                "Not authenticated with GitHub CLI or token: the app's private key is not given.",
+                "Set app_key_file or RUNNER_KIT_APP_KEY.",
+            )),
+        }
+        .map(Credential::App);
+    }
+    token(config, env).await.map(Credential::Token)
+}
+
+async fn token(config: &RunnerConfig, env: &Environment) -> Result<SecretString> {
     let set = ["GITHUB_TOKEN", "GH_TOKEN"].iter().find_map(|name| env.get(name));
     if let Some(token) = set {
         return usable(token);
     }
     if let Some(file) = &config.token_file {
-        return usable(&read(file)?);
+        return usable(&read("token_file", file)?);
     }
     match from_gh(config, env).await {
         Some(token) => usable(&token),
@@ -45,16 +77,17 @@ fn usable(token: &str) -> Result<SecretString> {
     Ok(SecretString::from(token))
 }
 
-fn read(file: &Path) -> Result<String> {
+/// The secret in `file`, which the option `name` names.
+pub(super) fn read(option: &str, file: &Path) -> Result<String> {
     let name = file.display();
     let failed = |error: std::io::Error| {
         let remedy = format!("Check that {name} exists and can be read by this user.");
-        Error::invalid("token_file", format!("{name}: {error}"), remedy)
+        Error::invalid(option, format!("{name}: {error}"), remedy)
     };
     let mode = std::fs::metadata(file).map_err(failed)?.permissions().mode();
     if mode & 0o077 != 0 {
         let remedy = format!("Run `chmod 600 {name}`.");
-        return Err(Error::invalid("token_file", format!("others can read {name}"), remedy));
+        return Err(Error::invalid(option, format!("others can read {name}"), remedy));
     }
     std::fs::read_to_string(file).map_err(failed)
 }
@@ -102,7 +135,7 @@ mod tests {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         let config = config(Some(&file));
         let found = async |pairs: &[(&str, &str)]| {
-            credential(&config, &env(pairs)).await.unwrap().expose_secret().to_owned()
+            token(&config, &env(pairs)).await.unwrap().expose_secret().to_owned()
         };
         assert_eq!(found(&[("GITHUB_TOKEN", "one"), ("GH_TOKEN", "two")]).await, "one");
         assert_eq!(found(&[("GH_TOKEN", "two")]).await, "two");
@@ -142,7 +175,7 @@ mod tests {
     async fn by_gh(script: Option<&str>, server_url: &str) -> Result<SecretString> {
         let directory = path(script);
         let config = RunnerConfig { server_url: server_url.into(), ..config(None) };
-        credential(&config, &env(&[("PATH", directory.path().to_str().unwrap())])).await
+        token(&config, &env(&[("PATH", directory.path().to_str().unwrap())])).await
     }
 
     #[tokio::test]

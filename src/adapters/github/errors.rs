@@ -1,5 +1,6 @@
 //! From GitHub's answers to errors that say what is missing.
 
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::limits::header;
@@ -25,6 +26,14 @@ pub(super) fn refused(
     // GitHub answers 404 where a credential must not even know that something exists.
     let registration = path.contains("/actions/runners");
     match status {
+        StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND | StatusCode::FORBIDDEN
+            if path.starts_with("/app") =>
+        {
+            refused_app(path, status, headers, &said, &id)
+        }
+        StatusCode::FORBIDDEN if said.contains("installation has been suspended") => {
+            suspended(owner_of(path).unwrap_or("this account"), None)
+        }
         StatusCode::UNAUTHORIZED => Error::new(
             Code::NotAuthenticated,
             format!(
@@ -70,6 +79,79 @@ pub(super) fn refused(
             format!("GitHub answered {status} for {subject}{id}."),
             "Nothing has to be done if it passes; see githubstatus.com.",
         ),
+    }
+}
+
+/// What GitHub says to the app itself: about its token, or about one of its installations.
+fn refused_app(path: &str, status: StatusCode, headers: &HeaderMap, said: &str, id: &str) -> Error {
+    let not_authenticated = |remedy: String| {
+        let message = format!(
+            "Not authenticated with GitHub CLI or token: GitHub refused the app: {said}{id}."
+        );
+        Error::new(Code::NotAuthenticated, message, remedy)
+    };
+    if said.contains("claim") {
+        let off = header(headers, "date")
+            .and_then(|date| DateTime::parse_from_rfc2822(date).ok())
+            .map(|date| (Utc::now() - date.to_utc()).num_seconds());
+        let off = match off {
+            Some(off) if off > 1 => format!(", which is {off} s ahead of GitHub's"),
+            Some(off) if off < -1 => format!(", which is {} s behind GitHub's", -off),
+            _ => String::new(),
+        };
+        return not_authenticated(format!(
+            "Set this host's clock{off}: `timedatectl set-ntp true`."
+        ));
+    }
+    if path.contains("/access_tokens") && status != StatusCode::UNAUTHORIZED {
+        return Error::new(
+            Code::TokenDenied,
+            format!("The app was given no token for its installation: {said}{id}."),
+            "Look at the app's page among the account's installed apps: it may have been removed or \
+             suspended; a new installation is found within a minute.",
+        );
+    }
+    not_authenticated(
+        "Check app_id and the private key: both are on the app's own page, where a new key can be \
+         made."
+            .to_owned(),
+    )
+}
+
+/// An installation that its account has switched off.
+pub(super) fn suspended(owner: &str, address: Option<&str>) -> Error {
+    let at = address.map(|address| format!(" at {}", clean_text(address, 200)));
+    Error::new(
+        Code::TokenDenied,
+        format!("The app's installation on {owner} has been suspended."),
+        format!(
+            "Have an owner of {owner} unsuspend it{}, or leave {owner} out.",
+            at.unwrap_or_default()
+        ),
+    )
+}
+
+/// An app that is not where it is needed.
+pub(super) fn not_installed(owner: Option<&str>, address: Option<&str>) -> Error {
+    let on = owner.map_or("any account".to_owned(), |owner| owner.to_owned());
+    let at = address.map_or("on its page".to_owned(), |address| {
+        format!("at {}/installations/new", clean_text(address, 200))
+    });
+    let account = owner.unwrap_or("the account whose repositories are to be watched");
+    Error::new(
+        Code::TokenDenied,
+        format!("The app is not installed on {on}."),
+        format!("Install it {at} for {account}; it is found within a minute."),
+    )
+}
+
+/// The account that a path is about.
+pub(super) fn owner_of(path: &str) -> Option<&str> {
+    let path = path.split('?').next().unwrap_or(path);
+    let mut parts = path.trim_start_matches('/').split('/');
+    match parts.next() {
+        Some("repos" | "orgs" | "users") => parts.next().filter(|owner| !owner.is_empty()),
+        _ => None,
     }
 }
 

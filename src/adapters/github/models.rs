@@ -21,7 +21,7 @@ impl<T: DeserializeOwned> Page for Vec<T> {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Account {
     pub(crate) login: String,
     #[serde(rename = "type")]
@@ -117,6 +117,32 @@ pub(crate) struct Runner {
 pub(crate) struct Token {
     pub(crate) token: secrecy::SecretString,
     pub(crate) expires_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct App {
+    pub(crate) html_url: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Installation {
+    pub(crate) id: u64,
+    pub(crate) account: Account,
+    pub(crate) html_url: Option<String>,
+    pub(crate) suspended_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct InstalledRepositories {
+    repositories: Vec<Repository>,
+}
+
+impl Page for InstalledRepositories {
+    type Item = Repository;
+
+    fn items(self) -> Vec<Repository> {
+        self.repositories
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,19 +6,18 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_trait::async_trait;
-use chrono::{TimeDelta, Utc};
-use http::StatusCode;
-use serde_json::{Value, json};
-use tokio::time::Instant;
-
 use super::client::{GithubClient, is_missing};
 use super::errors::TOKEN_FAILED;
+use super::fresh::Fresh;
 use super::models::{Account, Groups, JitConfig, Runners, Token};
 use crate::config::{RegistrationKind, RunnerConfig};
 use crate::error::{Code, Error, Result};
 use crate::model::{Registered, Scope, not_found};
 use crate::ports::{Deregistered, NewRunner, Registrar, Registration, RegistrationToken};
+use async_trait::async_trait;
+use chrono::{TimeDelta, Utc};
+use http::StatusCode;
+use serde_json::{Value, json};
 
 /// A token is renewed this long before it expires: the runner has yet to start.
 const MARGIN: TimeDelta = TimeDelta::minutes(5);
@@ -33,15 +32,7 @@ pub struct GithubRegistrar {
     group: Option<String>,
     work_dir: PathBuf,
     /// Whoever comes while the token of a scope is fetched waits for it.
-    tokens: Mutex<HashMap<Scope, Arc<tokio::sync::Mutex<Slot>>>>,
-}
-
-/// What is known of the token of one scope.
-#[derive(Default)]
-struct Slot {
-    token: Option<RegistrationToken>,
-    /// The last failure, for those who waited for it.
-    failure: Option<(Instant, Error)>,
+    tokens: Mutex<HashMap<Scope, Arc<Fresh<RegistrationToken>>>>,
 }
 
 impl GithubRegistrar {
@@ -120,29 +111,14 @@ impl Registrar for GithubRegistrar {
             let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
             tokens.entry(scope.clone()).or_default().clone()
         };
-        let came = Instant::now();
-        // Held while asking, so that a burst of launches asks once, whatever the answer.
-        let mut slot = slot.lock().await;
-        let lasts = |token: &&RegistrationToken| token.expires_at - Utc::now() > MARGIN;
-        if let Some(token) = slot.token.as_ref().filter(lasts) {
-            return Ok(token.clone());
-        }
-        if let Some((_, error)) = slot.failure.as_ref().filter(|(at, _)| *at > came) {
-            return Err(error.clone());
-        }
-        let path = format!("{}/registration-token", runners(scope));
-        match self.client.post::<Token>(&path, &json!({})).await {
-            Ok(Token { token, expires_at }) => {
-                let token = RegistrationToken { token, expires_at };
-                *slot = Slot { token: Some(token.clone()), failure: None };
-                Ok(token)
-            }
-            Err(error) => {
-                let error = as_token_failure(error);
-                slot.failure = Some((Instant::now(), error.clone()));
-                Err(error)
-            }
-        }
+        let lasts = |token: &RegistrationToken| token.expires_at - Utc::now() > MARGIN;
+        let fetch = async {
+            let path = format!("{}/registration-token", runners(scope));
+            let made = self.client.post::<Token>(&path, &json!({})).await;
+            let Token { token, expires_at } = made.map_err(as_token_failure)?;
+            Ok(RegistrationToken { token, expires_at })
+        };
+        slot.get(lasts, fetch).await
     }
 
     async fn deregister(&self, scope: &Scope, id: u64) -> Result<Deregistered> {

@@ -4,6 +4,7 @@
 //! POST whose answer was lost has perhaps registered a runner. A limit is waited for only when it
 //! is over in a moment; the caller knows better what to do meanwhile.
 
+use std::io;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -70,6 +71,23 @@ where
 fn short_limit(error: &Error) -> Option<Duration> {
     let wait = error.retry_after.filter(|wait| error.code == Code::RateLimited && *wait <= SHORT);
     wait.map(Duration::from_secs)
+}
+
+/// The cause at the bottom: octocrab's own texts carry back traces.
+pub(super) fn innermost<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> &'e (dyn std::error::Error + 'static) {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
+}
+
+/// Whether nobody can have got the request: only the attempt to connect is ever refused.
+pub(super) fn was_never_connected(error: &(dyn std::error::Error + 'static)) -> bool {
+    let io = innermost(error).downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::adapters::github::GithubClient;
 use crate::adapters::github::models::{Account, Repository};
+use crate::adapters::github::{GithubClient, Installed};
 use crate::config::{Bounds, Globs, RunnerConfig};
 use crate::error::{Code, Error, Result};
 use crate::model::Repo;
@@ -25,6 +25,8 @@ pub(super) struct Listing {
     pub(super) found: Vec<Found>,
     /// Named one by one, and not to be seen; the others are watched all the same.
     pub(super) lost: BTreeMap<Repo, Error>,
+    /// Accounts, in small letters, whose repositories could not be listed, although others' could.
+    pub(super) unlisted: BTreeMap<String, Error>,
 }
 
 pub(super) struct Discovery {
@@ -50,9 +52,15 @@ impl Discovery {
 
     /// The repositories, and those that are named and could not be found.
     pub(super) async fn list(&self) -> Result<Listing> {
-        let listed = match &self.owner {
-            Some(owner) => self.of_owner(owner).await?,
-            None => self.repositories("/user/repos?").await?,
+        let (listed, unlisted) = match self.client.installed(self.owner.as_deref()).await? {
+            Some(installed) => of_installations(installed)?,
+            None => {
+                let listed = match &self.owner {
+                    Some(owner) => self.of_owner(owner).await?,
+                    None => self.repositories("/user/repos?").await?,
+                };
+                (listed, BTreeMap::new())
+            }
         };
         let admitted = listed.iter().filter_map(|repository| self.filter.admit(repository));
         let mut found: Vec<Found> = admitted.collect();
@@ -68,7 +76,7 @@ impl Discovery {
                 Err(error) => drop(lost.insert(repo.clone(), error)),
             }
         }
-        Ok(Listing { found, lost })
+        Ok(Listing { found, lost, unlisted })
     }
 
     async fn of_owner(&self, owner: &str) -> Result<Vec<Repository>> {
@@ -80,7 +88,7 @@ impl Discovery {
             Ok(me) if me.login.eq_ignore_ascii_case(owner) => {
                 self.repositories("/user/repos?affiliation=owner&").await
             }
-            // An App's token is nobody's: then only what is public is listed.
+            // A token that somebody got for an app is nobody's: then only what is public is listed.
             Ok(_) | Err(Error { code: Code::TokenDenied | Code::NotFound, .. }) => {
                 self.repositories(&format!("/users/{owner}/repos?type=owner&")).await
             }
@@ -90,6 +98,26 @@ impl Discovery {
 
     async fn repositories(&self, path: &str) -> Result<Vec<Repository>> {
         self.client.get_all::<Vec<_>>(&format!("{path}sort=pushed&direction=desc")).await
+    }
+}
+
+/// What the installations of an app cover together. Where not one can be seen, that is the answer.
+fn of_installations(
+    installed: Vec<Installed>,
+) -> Result<(Vec<Repository>, BTreeMap<String, Error>)> {
+    let (mut listed, mut unlisted, mut seen) = (Vec::new(), BTreeMap::new(), 0);
+    for Installed { owner, repositories } in installed {
+        match repositories {
+            Ok(repositories) => {
+                listed.extend(repositories);
+                seen += 1;
+            }
+            Err(error) => drop(unlisted.insert(owner.to_ascii_lowercase(), error)),
+        }
+    }
+    match unlisted.values().next() {
+        Some(error) if seen == 0 => Err(error.clone()),
+        _ => Ok((listed, unlisted)),
     }
 }
 

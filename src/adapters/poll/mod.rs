@@ -51,6 +51,8 @@ struct Known {
     repos: BTreeMap<Repo, State>,
     /// Named one by one, and not found by the last listing.
     lost: BTreeMap<Repo, Error>,
+    /// Accounts whose repositories the last listing could not see.
+    unlisted: BTreeMap<String, Error>,
 }
 
 impl Poller {
@@ -66,13 +68,22 @@ impl Poller {
         })
     }
 
+    /// The repositories that are watched, the last pushed to first, each with whether an organisation
+    /// owns it; and why those that are named, or whole accounts, cannot be seen.
+    pub async fn watched(&self) -> Result<(Vec<(Repo, bool)>, Vec<Error>)> {
+        let Listing { mut found, lost, unlisted } = self.discovery.list().await?;
+        found.sort_by_key(|found| std::cmp::Reverse(found.pushed_at));
+        let found = found.into_iter().map(|found| (found.repo, found.in_org)).collect();
+        Ok((found, lost.into_values().chain(unlisted.into_values()).collect()))
+    }
+
     async fn refresh_list(&self, known: &mut Known, now: DateTime<Utc>) -> Result<()> {
         let patience = self.schedule.poll_interval.min(LISTING);
         if known.listed_at.is_some_and(|listed| now - listed < patience) {
             return Ok(());
         }
         // Nothing is touched before: whoever stops waiting here loses nothing of what is known.
-        let Listing { found, lost } = self.discovery.list().await?;
+        let Listing { found, mut lost, unlisted } = self.discovery.list().await?;
         let mut before = std::mem::take(&mut known.repos);
         for found in found {
             let mut state = before.remove(&found.repo).unwrap_or_default();
@@ -80,7 +91,14 @@ impl Poller {
             state.in_org = found.in_org;
             known.repos.insert(found.repo, state);
         }
+        // What an account had is there still, for all we know.
+        for repo in before.into_keys().chain(std::mem::take(&mut known.lost).into_keys()) {
+            if let Some(error) = unlisted.get(&repo.owner().to_ascii_lowercase()) {
+                lost.entry(repo).or_insert_with(|| error.clone());
+            }
+        }
         known.lost = lost;
+        known.unlisted = unlisted;
         known.listed_at = Some(now);
         Ok(())
     }
@@ -126,6 +144,7 @@ impl DemandSource for Poller {
         let mut demand = Demand {
             repos: Vec::new(),
             unseen: known.lost.clone(),
+            unlisted: known.unlisted.clone(),
             rate_limit: self.client.budget(),
         };
         for (repo, state) in &known.repos {

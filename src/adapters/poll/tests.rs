@@ -1,5 +1,7 @@
 //! Against the simulated GitHub, over TCP.
 
+mod apps;
+
 use std::time::Duration;
 
 use http::StatusCode;

@@ -93,3 +93,25 @@ fn options_must_agree_with_each_other() {
     let config = loaded(&[org, group, ("RUNNER_KIT_OWNER", "octo-org")]).config;
     assert_eq!((config.scope, config.runner_group.as_deref()), (ScopeKind::Org, Some("builders")));
 }
+
+#[test]
+fn an_app_needs_both_its_id_and_its_key_and_the_key_is_never_shown() {
+    let pem = "-----BEGIN RSA PRIVATE KEY-----\\nsecret";
+    let key = ("RUNNER_KIT_APP_KEY", pem);
+    let file = ("RUNNER_KIT_APP_KEY_FILE", "/key.pem");
+    let id = ("RUNNER_KIT_APP_ID", "123456");
+    for (env, key) in [(vec![id], "app_id"), (vec![file], "app_key_file"), (vec![key], key.0)] {
+        let error = refused(&sources(&env));
+        assert!(error.message.contains(key), "{error}");
+        assert!(
+            error.message.contains("needs") && !error.to_string().contains("secret"),
+            "{error}"
+        );
+    }
+    let loaded = loaded(&[id, key]);
+    assert_eq!(loaded.config.app_id.as_deref(), Some("123456"));
+    let rows = serde_json::to_string(&loaded.rows).unwrap();
+    assert!(rows.contains("RUNNER_KIT_APP_KEY") && !rows.contains("secret"));
+    assert!(!format!("{loaded:?}").contains("secret"));
+    assert!(refused_env("RUNNER_KIT_APP_ID", "my app").contains("client id"));
+}

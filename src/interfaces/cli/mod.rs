@@ -1,6 +1,7 @@
-//! The command line: `runner` with one command per operation, `mcp start`, `bundle`,
-//! `demo`.
+//! The command line: `runner` with one command per operation, `mcp start`, `doctor`,
+//! `bundle`, `demo`.
 
+mod doctor;
 mod output;
 mod start;
 mod tree;
@@ -31,12 +32,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return output.usage(&error),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => output.error(&error),
     }
 }
 
-fn run(matches: &ArgMatches, output: &Output) -> Result<()> {
+fn run(matches: &ArgMatches, output: &Output) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         Error::internal(
@@ -50,8 +51,19 @@ fn run(matches: &ArgMatches, output: &Output) -> Result<()> {
     done
 }
 
-async fn dispatch(matches: &ArgMatches, output: &Output) -> Result<()> {
+/// The exit code of what did not fail.
+async fn dispatch(matches: &ArgMatches, output: &Output) -> Result<ExitCode> {
     let env = Environment::from_process();
+    if let Some(("doctor", matches)) = matches.subcommand() {
+        let sources = sources(matches, env)?;
+        output.log(matches, &sources.env, "error");
+        let is_well = doctor::doctor(matches, &sources, output).await?;
+        return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    command(matches, env, output).await.map(|()| ExitCode::SUCCESS)
+}
+
+async fn command(matches: &ArgMatches, env: Environment, output: &Output) -> Result<()> {
     match matches.subcommand() {
         Some(("runner", matches)) => match matches.subcommand() {
             Some(("history", matches)) => {

@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::audit::Record;
 use crate::config::{Environment, Row};
+use crate::doctor::Check;
 use crate::error::{Code, Error, Result};
 use crate::interfaces::bundle::Bundle;
 use crate::interfaces::http::{Link, Listening, Role};
@@ -73,6 +74,14 @@ impl Output {
             return print(&text::configuration(rows, text::terminal_width()));
         }
         self.json(&rows)
+    }
+
+    /// Prints what the doctor found.
+    pub(super) fn checks(&self, checks: &[Check]) -> Result<()> {
+        if self.for_people {
+            return print(&text::checks(checks));
+        }
+        self.json(&checks)
     }
 
     /// Prints a link to sign in by.

@@ -5,6 +5,7 @@ use clap::{Arg, ArgAction, Args, Command, value_parser};
 use crate::config::{OperatorOptions, StartInput};
 use crate::interfaces::bundle;
 use crate::interfaces::demo::DemoArgs;
+use crate::model::Repo;
 use crate::operations::{Entry, OPERATIONS, START};
 
 const ABOUT: &str = "Starts one-job GitHub Actions runner containers for queued jobs.";
@@ -14,7 +15,8 @@ Examples:
   ipfs-accelerate demo                                      see it at work, without GitHub
   ipfs-accelerate runner start --owner myorg --background   start watching
   ipfs-accelerate runner status --format text               how it is going
-  ipfs-accelerate mcp start                                 serve an assistant on stdio";
+  ipfs-accelerate mcp start                                 serve an assistant on stdio
+  ipfs-accelerate doctor --format text                      why something does not work";
 
 pub(super) fn command() -> Command {
     Command::new("ipfs-accelerate")
@@ -26,6 +28,7 @@ pub(super) fn command() -> Command {
         .args(everywhere())
         .subcommand(runner())
         .subcommand(mcp())
+        .subcommand(doctor())
         .subcommand(DemoArgs::augment_args(Command::new("demo")).about(
             "Show the whole system at work: a simulated GitHub, and real runners where Docker answers",
         ))
@@ -159,6 +162,24 @@ fn mcp() -> Command {
         .arg_required_else_help(true)
         .subcommand(start)
         .subcommand(link)
+}
+
+fn doctor() -> Command {
+    let command = Command::new("doctor")
+        .about("Look for what is wrong with this set-up, and say what to do about it")
+        .long_about(
+            "Looks at the credential and its rights, GitHub, this host's clock, Docker, the image, \
+             labels, network, disk, state directory and service. It changes nothing. The exit code \
+             is 0 when nothing failed, else 1.",
+        )
+        .arg(
+            Arg::new("repo")
+                .long("repo")
+                .value_name("OWNER/NAME")
+                .value_parser(|text: &str| text.parse::<Repo>().map_err(|error| error.message))
+                .help("Look at the rights for this repository alone"),
+        );
+    configured(command)
 }
 
 fn flag(id: &'static str, long: &'static str, help: &'static str) -> Arg {

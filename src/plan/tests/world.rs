@@ -43,7 +43,12 @@ pub(super) fn world() -> World {
             filter_by_arch: true,
             name_prefix: "ipfs-".into(),
         },
-        demand: Some(Demand { repos: vec![], unseen: BTreeMap::new(), rate_limit: None }),
+        demand: Some(Demand {
+            repos: vec![],
+            unseen: BTreeMap::new(),
+            unlisted: BTreeMap::new(),
+            rate_limit: None,
+        }),
         runners: vec![],
         registered: BTreeMap::new(),
         launching: vec![],

@@ -294,7 +294,12 @@ impl DemandSource for Github {
                 .map(|repo| (repo.clone(), Error::internal("unseen", "")))
                 .collect();
             repos.retain(|repo, _| !state.blind.contains(repo));
-            Demand { repos: repos.into_values().collect(), unseen, rate_limit: None }
+            Demand {
+                repos: repos.into_values().collect(),
+                unseen,
+                unlisted: BTreeMap::new(),
+                rate_limit: None,
+            }
         }))
     }
 }

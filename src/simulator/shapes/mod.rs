@@ -3,6 +3,7 @@
 
 mod accounts;
 mod actions;
+mod apps;
 
 use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 use serde_json::{Value, json};

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use self::runners::Credential;
 pub(super) use self::runners::{Message, NewRunner, Refusal};
 use super::{
+    apps::{self, Apps},
     model::{Account, Job, JobStatus, Repo, Run, Runner, Scope},
     options::Options,
     random::Random,
@@ -25,8 +26,8 @@ type Time = DateTime<Utc>;
 /// Everything that GitHub knows, as a test sees it.
 #[derive(Debug)]
 pub struct State {
-    options: Options,
-    random: Random,
+    pub(super) options: Options,
+    pub(super) random: Random,
     next_id: u64,
     accounts: Vec<Account>,
     /// By full name in lower case: GitHub's names are case-insensitive.
@@ -38,6 +39,7 @@ pub struct State {
     runners: BTreeMap<u64, Runner>,
     departed: Vec<Runner>,
     credentials: HashMap<String, Credential>,
+    pub(super) apps: Apps,
 }
 
 /// What the state was asked about does not exist.
@@ -59,6 +61,7 @@ impl State {
             runners: BTreeMap::new(),
             departed: Vec::new(),
             credentials: HashMap::new(),
+            apps: Apps::default(),
             options,
         };
         let logins: Vec<_> = state.options.tokens.iter().map(|(_, login)| login.clone()).collect();
@@ -155,7 +158,9 @@ impl State {
 
     /// Whether `GET /user/repos` lists this repository, and under which affiliation.
     pub(super) fn affiliation(&self, login: &str, repo: &Repo) -> Option<&'static str> {
-        if repo.owner.eq_ignore_ascii_case(login) {
+        if apps::installation_of(login).is_some() {
+            None
+        } else if repo.owner.eq_ignore_ascii_case(login) {
             Some("owner")
         } else if repo.collaborators.iter().any(|other| other.eq_ignore_ascii_case(login)) {
             Some("collaborator")
@@ -168,7 +173,23 @@ impl State {
     }
 
     fn works_on(&self, login: &str, repo: &Repo) -> bool {
-        self.affiliation(login, repo).is_some()
+        match apps::installation_of(login) {
+            Some(id) => self.apps.installation(id).is_some_and(|own| own.covers(repo)),
+            None => self.affiliation(login, repo).is_some(),
+        }
+    }
+
+    /// Whether this login may have rights on the runners of `scope` at all: a user's token here has
+    /// them everywhere, an installation's on what it is installed on.
+    pub(super) fn reaches(&self, login: &str, scope: &Scope) -> bool {
+        let Some(own) = apps::installation_of(login).and_then(|id| self.apps.installation(id))
+        else {
+            return apps::installation_of(login).is_none();
+        };
+        match scope {
+            Scope::Repo(repo) => self.repo(repo).is_some_and(|repo| own.covers(repo)),
+            Scope::Org(org) => own.account.eq_ignore_ascii_case(org),
+        }
     }
 
     pub(super) fn add_account(&mut self, login: &str, organization: bool, now: Time) {
@@ -209,7 +230,7 @@ impl State {
         self.repos.insert(repo.full_name().to_lowercase(), repo);
     }
 
-    fn fresh_id(&mut self) -> u64 {
+    pub(super) fn fresh_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }

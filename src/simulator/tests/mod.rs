@@ -1,6 +1,8 @@
 //! The simulator as its clients see it, over TCP.
 
+mod apps;
 mod faults;
+pub(crate) mod keys;
 mod rest;
 mod runners;
 

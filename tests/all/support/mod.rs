@@ -65,6 +65,8 @@ pub(crate) fn config(instance: &str, work_dir: PathBuf, script: &str) -> RunnerC
         instance: instance.to_owned(),
         engine: EngineKind::Docker,
         token_file: None,
+        app_id: None,
+        app_key_file: None,
         state_dir: "/nonexistent".into(),
         api_url: "https://api.github.com".to_owned(),
         server_url: "https://github.com".to_owned(),

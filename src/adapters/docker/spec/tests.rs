@@ -44,6 +44,8 @@ pub(crate) fn config() -> RunnerConfig {
         instance: "default".to_owned(),
         engine: EngineKind::Docker,
         token_file: None,
+        app_id: None,
+        app_key_file: None,
         state_dir: "/tmp/state".into(),
         api_url: "https://api.github.com".to_owned(),
         server_url: "https://github.com".to_owned(),

@@ -1,0 +1,88 @@
+//! With whose rights a request is made, and what these have left: GitHub counts by credential.
+
+use std::sync::Mutex;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use http::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::app::AppKey;
+use super::fresh::Fresh;
+use super::limits::Limits;
+use crate::error::{Error, Result};
+
+/// A token is renewed this long before it ends: a request may be under way for a while.
+const MARGIN: TimeDelta = TimeDelta::minutes(1);
+
+/// One credential as GitHub counts it.
+pub(super) struct Access {
+    pub(super) kind: Kind,
+    pub(super) limits: Mutex<Limits>,
+    issued: Fresh<Issued>,
+}
+
+/// What a credential is.
+pub(super) enum Kind {
+    /// A token that somebody gave us.
+    Token(SecretString),
+    /// The app itself, which may only look for its installations.
+    App(AppKey),
+    /// One installation of the app.
+    Installation(u64),
+}
+
+/// A token that ends.
+#[derive(Clone)]
+pub(super) struct Issued {
+    pub(super) token: SecretString,
+    pub(super) until: DateTime<Utc>,
+}
+
+impl Access {
+    pub(super) fn new(kind: Kind) -> Self {
+        Self { kind, limits: Mutex::default(), issued: Fresh::default() }
+    }
+
+    /// Under what name an answer to `path` is kept: another credential may be answered otherwise.
+    pub(super) fn key(&self, path: &str) -> String {
+        match &self.kind {
+            Kind::Token(_) | Kind::App(_) => path.to_owned(),
+            Kind::Installation(id) => format!("{id}:{path}"),
+        }
+    }
+
+    /// The token to send, made by `issue` where there is none that lasts, or where it was `refused`.
+    pub(super) async fn token(
+        &self,
+        refused: Option<&SecretString>,
+        issue: impl Future<Output = Result<Issued>>,
+    ) -> Result<SecretString> {
+        if let Kind::Token(token) = &self.kind {
+            return Ok(token.clone());
+        }
+        let lasts = |issued: &Issued| {
+            issued.until - Utc::now() > MARGIN
+                && refused.is_none_or(|refused| !same(refused, &issued.token))
+        };
+        self.issued.get(lasts, issue).await.map(|issued| issued.token)
+    }
+
+    /// Whether another token may do where one was refused.
+    pub(super) fn renews(&self) -> bool {
+        !matches!(self.kind, Kind::Token(_))
+    }
+}
+
+fn same(one: &SecretString, other: &SecretString) -> bool {
+    one.expose_secret() == other.expose_secret()
+}
+
+/// `token` as a header that no log shows.
+pub(super) fn bearer(token: &SecretString) -> Result<HeaderValue> {
+    let value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()));
+    let mut value = value.map_err(|_| {
+        Error::internal("The credential cannot be sent.", "Look whether it was copied whole.")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,167 @@
+//! Where a GitHub App is installed, and the tokens that it is given there.
+//!
+//! Source: docs.github.com, "Authenticating as a GitHub App installation": a token is good for an
+//! hour and for what its installation covers; each installation has a budget of its own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::Utc;
+use http::Method;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::access::{Access, Issued, Kind};
+use super::app::AppKey;
+use super::client::{Asked, GithubClient, refused};
+use super::errors;
+use super::fresh::Fresh;
+use super::models::{App, Installation, InstalledRepositories, Repository, Token};
+use super::retry::{Tried, repeat};
+use crate::error::{Error, Result};
+
+/// So long the list of installations is believed. Asking again is free while nothing changes.
+const LISTING: Duration = Duration::from_secs(60);
+
+/// An app, with what is known of where it is installed.
+pub(super) struct Installations {
+    /// The app itself.
+    pub(super) own: Arc<Access>,
+    known: Fresh<Known>,
+    /// What each installation has left outlasts the list.
+    accesses: Mutex<HashMap<u64, Arc<Access>>>,
+}
+
+#[derive(Clone)]
+struct Known {
+    listed_at: Instant,
+    all: Arc<Vec<Installation>>,
+}
+
+/// The repositories of one installation, or why they could not be seen.
+pub(crate) struct Installed {
+    /// Login of the account that it is on.
+    pub(crate) owner: String,
+    /// What it covers.
+    pub(crate) repositories: Result<Vec<Repository>>,
+}
+
+impl Installations {
+    pub(super) fn of(key: AppKey) -> Self {
+        let own = Arc::new(Access::new(Kind::App(key)));
+        Self { own, known: Fresh::default(), accesses: Mutex::default() }
+    }
+
+    /// The credentials of the installations that have been used.
+    pub(super) fn used(&self) -> Vec<Arc<Access>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Access>>> {
+        self.accesses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The credential of `installation`, unless that is suspended.
+    fn access(&self, installation: &Installation) -> Result<Arc<Access>> {
+        let id = installation.id;
+        if installation.suspended_at.is_some() {
+            let owner = &installation.account.login;
+            return Err(errors::suspended(owner, installation.html_url.as_deref()));
+        }
+        let new = || Arc::new(Access::new(Kind::Installation(id)));
+        Ok(self.lock().entry(id).or_insert_with(new).clone())
+    }
+}
+
+impl GithubClient {
+    /// The repositories of every installation, or of the one on `owner`. None where the credential
+    /// is no app.
+    pub(crate) async fn installed(&self, owner: Option<&str>) -> Result<Option<Vec<Installed>>> {
+        let Some(app) = self.app() else { return Ok(None) };
+        let all = self.installations(app).await?;
+        let wanted = |one: &&Installation| owner.is_none_or(|owner| one.is_on(owner));
+        let chosen: Vec<_> = all.iter().filter(wanted).collect();
+        if chosen.is_empty() {
+            return Err(self.not_installed(app, owner).await);
+        }
+        // One after the other: few apps are installed often, and their lists rarely change.
+        let mut installed = Vec::with_capacity(chosen.len());
+        for one in chosen {
+            let repositories = async {
+                let path = "/installation/repositories";
+                self.get_all_with::<InstalledRepositories>(&*app.access(one)?, path).await
+            };
+            let repositories = repositories.await;
+            installed.push(Installed { owner: one.account.login.clone(), repositories });
+        }
+        Ok(Some(installed))
+    }
+
+    /// The credential of the installation that covers `owner`, or of any where it is nobody's.
+    pub(super) async fn installation(
+        &self,
+        app: &Installations,
+        owner: Option<&str>,
+    ) -> Result<Arc<Access>> {
+        let all = self.installations(app).await?;
+        let wanted = |one: &&Installation| owner.is_none_or(|owner| one.is_on(owner));
+        // One that is suspended will do only to say so.
+        let found = all.iter().filter(wanted).min_by_key(|one| one.suspended_at.is_some());
+        match found {
+            Some(found) => app.access(found),
+            None => Err(self.not_installed(app, owner).await),
+        }
+    }
+
+    pub(super) async fn installations(
+        &self,
+        app: &Installations,
+    ) -> Result<Arc<Vec<Installation>>> {
+        let fetch = async {
+            let all =
+                self.get_all_with::<Vec<Installation>>(&app.own, "/app/installations").await?;
+            app.lock().retain(|id, _| all.iter().any(|one| one.id == *id));
+            Ok(Known { listed_at: Instant::now(), all: Arc::new(all) })
+        };
+        let lasts = |known: &Known| known.listed_at.elapsed() < LISTING;
+        app.known.get(lasts, fetch).await.map(|known| known.all)
+    }
+
+    /// Says where the app would have to be installed.
+    pub(super) async fn not_installed(&self, app: &Installations, owner: Option<&str>) -> Error {
+        let told = self.read::<App>(&app.own, "/app").await;
+        let address = told.ok().and_then(|(app, _)| app.html_url);
+        errors::not_installed(owner, address.as_deref())
+    }
+
+    /// A new token for `access`, which is an app or an installation of it.
+    pub(super) async fn issue(&self, access: &Access) -> Result<Issued> {
+        match (&access.kind, self.app()) {
+            (Kind::App(key), _) => key.sign(Utc::now()),
+            (Kind::Installation(id), Some(app)) => {
+                let path = format!("/app/installations/{id}/access_tokens");
+                let body = json!({});
+                // A second token does no harm: it is repeated as what may be.
+                let answer = repeat(&Method::PUT, || async {
+                    let sent = self.follow(&app.own, Asked::post(&path, &body));
+                    Box::pin(sent).await?.and_then(|answer| match answer.status.is_success() {
+                        true => Ok(Tried::Done(answer)),
+                        false => Err(refused(&Method::POST, &path, &answer)),
+                    })
+                })
+                .await?;
+                let Token { token, expires_at } = serde_json::from_slice(&answer.body)
+                    .map_err(|_| errors::unreachable(&path, "the answer is not as documented"))?;
+                Ok(Issued { token, until: expires_at })
+            }
+            _ => Err(Error::internal("A token that was given cannot be renewed.", "Report this.")),
+        }
+    }
+}
+
+impl Installation {
+    fn is_on(&self, owner: &str) -> bool {
+        self.account.login.eq_ignore_ascii_case(owner)
+    }
+}
