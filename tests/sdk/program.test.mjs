@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, describe, test } from "node:test";
 import MCP, { MCPError, MCPToolError } from "ipfs-accelerate-mcp-sdk";
-import { World } from "../mcp/world.mjs";
+import { end, start, World } from "../mcp/world.mjs";
 import { failure } from "./double.mjs";
 
 const REPO = "acme/api";
@@ -185,6 +185,20 @@ describe("a subscription", () => {
     await until(() => told.includes("runner://status"));
     stop.abort();
     await ended;
+  });
+
+  test("keeps the figures of the example up to date", async () => {
+    const { PATH, XDG_STATE_HOME } = it.world.env;
+    const env = { PATH, XDG_STATE_HOME, RUNNER_KIT_URL: it.url };
+    const example = await start(process.execPath, ["../../examples/dashboard.mjs"], env, /^0 runners, \d+ workflows wait$/m);
+    const more = new Promise((resolve) => example.child.stdout.on("data", (text) => String(text).match(/ [1-9]\d* workflows wait/) && resolve()));
+    try {
+      await it.mcp.startAutoscaler({ max_runners: 0 });
+      await more;
+    } finally {
+      await end(example);
+    }
+    await it.mcp.stopAutoscaler();
   });
 
   test("of what there is not is refused", async () => {
