@@ -91,11 +91,10 @@ async fn show(
 ) -> Result<View> {
     let access = Access::of(&stage.loaded)?;
     let listening = Listening::bind(([127, 0, 0, 1], 0).into(), access).await?;
-    let link = listening.link(http::Role::Operate)?.link;
     let mut view = View {
         engine: stage.engine.clone(),
         github: github.url(),
-        http: format!("http://{}/mcp", listening.address()),
+        dashboard: listening.link(http::Role::Operate)?.link,
         max: stage.kit.config().max_runners,
         ..View::default()
     };
@@ -110,8 +109,8 @@ async fn show(
     let mut printed = None;
     if terminal.is_none() {
         println!(
-            "Engine: {}\nGitHub: simulated at {}\nMCP: {}\nDashboard: {link}",
-            view.engine, view.github, view.http
+            "Engine: {}\nGitHub: simulated at {}\nDashboard: {}",
+            view.engine, view.github, view.dashboard
         );
     }
     let begin = Instant::now();

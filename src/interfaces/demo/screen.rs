@@ -36,7 +36,7 @@ fn head(view: &View) -> Paragraph<'_> {
             Span::raw("  ·  q or Ctrl-C ends it"),
         ]),
         Line::from(format!("Engine: {}", view.engine)),
-        Line::from(format!("GitHub: simulated at {}   MCP: {}", view.github, view.http)),
+        Line::from(format!("Dashboard: {}", view.dashboard)),
     ])
 }
 
@@ -167,7 +167,7 @@ mod tests {
         View {
             engine: "Docker Engine 28.2".into(),
             github: "http://127.0.0.1:1".into(),
-            http: "http://127.0.0.1:2/mcp".into(),
+            dashboard: "http://127.0.0.1:2/#code=1".into(),
             elapsed: Duration::from_secs(75),
             used: 3,
             max: 4,

@@ -15,7 +15,7 @@ use crate::snapshot::{Event, EventKind, Snapshot};
 pub(super) struct View {
     pub(super) engine: String,
     pub(super) github: String,
-    pub(super) http: String,
+    pub(super) dashboard: String,
     pub(super) elapsed: Duration,
     pub(super) used: usize,
     pub(super) max: usize,

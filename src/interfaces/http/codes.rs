@@ -47,9 +47,11 @@ impl Codes {
 
     /// A new code for `role`.
     pub(super) fn make(&self, role: Role) -> Result<String> {
-        let code = secret().map_err(|error| {
+        let mut code = secret().map_err(|error| {
             Error::internal(format!("There is no randomness: {error}."), "Try again.")
         })?;
+        // 128 bits are ample for ten minutes of bounded attempts, and the link fits in a line.
+        code.truncate(32);
         let end = Instant::now() + LIFE;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.push_back(Code { digest: Fingerprint::of(&code), role, end });
