@@ -229,14 +229,16 @@ impl Engine for MemoryEngine {
     async fn stop(&self, container: &Container) -> Result<Ended> {
         let found = {
             let shared = self.answer().await?;
-            shared.find(&container.id).map(|(number, entry)| {
-                entry.task.abort();
-                number
-            })
+            shared.find(&container.id).map(|(number, entry)| (number, entry.task.clone()))
         };
-        let Some(number) = found else {
+        let Some((number, task)) = found else {
             return Ok(Ended { exit_code: None, log_tail: String::new() });
         };
+        task.abort();
+        // It ends at its next step, and what it holds goes with it: not before is it stopped.
+        while !task.is_finished() {
+            tokio::task::yield_now().await;
+        }
         self.state.ended(number, TERMINATED);
         let shared = self.state.lock();
         let entry = shared.entries.get(&number);

@@ -118,7 +118,7 @@ impl<S: FnMut(&str)> Program<S> {
             return Ok(false);
         }
         self.say(&format!("Running job: {}", work.name));
-        if let Err(error) = self.write_file(&work).await {
+        if let Err(error) = self.write_file(&work) {
             let folder = self.settings.work_folder.display();
             self.say(&format!("The work directory {folder} cannot be written: {error}."));
             self.complete(&work, Conclusion::Failure).await;
@@ -138,13 +138,14 @@ impl<S: FnMut(&str)> Program<S> {
         if stopped { Err(Stopped) } else { Ok(true) }
     }
 
-    /// The directories and the file that a checkout would leave, so that ownership is exercised.
-    async fn write_file(&self, work: &Work) -> io::Result<()> {
+    /// The directories and the file that a checkout would leave, so that ownership is exercised. At
+    /// once, or a runner that is ended meanwhile would write after its end.
+    fn write_file(&self, work: &Work) -> io::Result<()> {
         let name = work.repo.rsplit('/').next().unwrap_or("repository");
         let folder = self.settings.work_folder.join(name).join(name);
-        tokio::fs::create_dir_all(&folder).await?;
+        std::fs::create_dir_all(&folder)?;
         let text = format!("{} by {}\n", work.name, self.settings.name);
-        tokio::fs::write(folder.join(format!("job-{}.txt", work.id)), text).await
+        std::fs::write(folder.join(format!("job-{}.txt", work.id)), text)
     }
 
     async fn complete(&mut self, work: &Work, conclusion: Conclusion) {
