@@ -127,6 +127,13 @@ pub struct WorkflowQueue {
     pub unmatched: Vec<Unmatched>,
 }
 
+impl WorkflowQueue {
+    /// Whether a job waits for a self-hosted runner, servable or not.
+    pub fn waits(&self) -> bool {
+        self.queued_jobs > 0 || !self.unmatched.is_empty()
+    }
+}
+
 /// Jobs that ask for labels nobody here has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unmatched {

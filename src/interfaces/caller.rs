@@ -96,6 +96,7 @@ impl Caller {
         drop(claim);
         here(answer)
     }
+
     /// The answer of the running service, or the claim to do it here.
     async fn find_or_claim(
         &self,

@@ -170,18 +170,12 @@ impl Host {
         call: &Call,
         answer: Result<&str, &Error>,
     ) {
-        let outcome = match answer {
-            Ok(message) => Outcome { ok: true, code: None, message: message.to_owned() },
-            Err(error) => {
-                Outcome { ok: false, code: Some(error.code), message: error.message.clone() }
-            }
-        };
         let record = Record {
             at: chrono::Utc::now(),
             caller: call.caller.clone(),
             tool: entry.tool.to_owned(),
             arguments,
-            outcome,
+            outcome: Outcome::of(answer),
         };
         // What was done can't be taken back because its record could not be written.
         if let Err(error) = self.audit().and_then(|audit| audit.record(record)) {
@@ -227,8 +221,12 @@ impl Host {
         let call = Call::by("prompt", Transport::Socket);
         let answer = self.call(entry, Arguments::new(), &call).await?;
         let queues: Vec<WorkflowQueue> = serde_json::from_value(answer.data).map_err(|_| gone())?;
-        let waits = |queue: &WorkflowQueue| queue.queued_jobs > 0 || !queue.unmatched.is_empty();
-        Ok(queues.into_iter().filter(waits).take(3).map(|queue| queue.repo).collect())
+        Ok(queues
+            .into_iter()
+            .filter(WorkflowQueue::waits)
+            .take(3)
+            .map(|queue| queue.repo)
+            .collect())
     }
 
     /// The containers there are, by name and by id.

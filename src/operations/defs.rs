@@ -199,9 +199,8 @@ impl Operation for ListWorkflows {
         let page = kit.get_workflow_queues(&filter).await?;
         let status = kit.status_of(&kit.subscribe().borrow());
         let message = format!("{}{}", message::queues(&page), message::unseen(&status, kit.now()));
-        let waiting = |queue: &&WorkflowQueue| queue.queued_jobs > 0 || !queue.unmatched.is_empty();
-        let see: Vec<_> =
-            page.items.iter().filter(waiting).map(|queue| queue.repo.clone()).collect();
+        let waiting = page.items.iter().filter(|queue| queue.waits());
+        let see: Vec<_> = waiting.map(|queue| queue.repo.clone()).collect();
         Ok(Answer::list(page, message).see(see.into_iter().map(Resource::Queue)))
     }
 }

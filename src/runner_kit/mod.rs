@@ -172,12 +172,7 @@ impl RunnerKit {
         let service = self.service();
         let wanted = |queue: &WorkflowQueue| match &filter.repo {
             Some(repo) => queue.repo == *repo,
-            None => {
-                filter.all
-                    || queue.total_workflows > 0
-                    || !queue.unmatched.is_empty()
-                    || queue.queued_jobs > 0
-            }
+            None => filter.all || queue.total_workflows > 0 || queue.waits(),
         };
         let mut queues: Vec<_> =
             demand.repos.iter().map(|repo| service.queue(repo)).filter(wanted).collect();

@@ -21,6 +21,8 @@ use runner_kit::{RunnerKit, assemble};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::client::can_be_asked;
+
 const LIST: &str = "GET */actions/runners";
 
 /// A GitHub and a service object whose runners never register and never end.
@@ -108,9 +110,7 @@ struct Slow(Arc<Place>);
 
 impl ClientHandler for Slow {
     fn get_info(&self) -> ClientConfig {
-        let mut info = ClientConfig::default();
-        info.capabilities.elicitation = Some(Default::default());
-        info
+        can_be_asked()
     }
 
     async fn create_elicitation(
@@ -154,9 +154,7 @@ struct No;
 
 impl ClientHandler for No {
     fn get_info(&self) -> ClientConfig {
-        let mut info = ClientConfig::default();
-        info.capabilities.elicitation = Some(Default::default());
-        info
+        can_be_asked()
     }
 
     async fn create_elicitation(

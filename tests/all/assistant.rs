@@ -17,7 +17,7 @@ use runner_kit::simulator::{Fault, JobSpec, JobStatus, Often, RepoSpec, RunSpec}
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::support::client::Client;
+use crate::support::client::{Client, can_be_asked};
 use crate::support::world::World;
 
 /// A world with one runner at work; the container's id, and the service.
@@ -103,11 +103,7 @@ struct Asked {
 
 impl ClientHandler for Asked {
     fn get_info(&self) -> ClientConfig {
-        let mut info = ClientConfig::default();
-        if self.answers.is_some() {
-            info.capabilities.elicitation = Some(Default::default());
-        }
-        info
+        if self.answers.is_some() { can_be_asked() } else { ClientConfig::default() }
     }
 
     async fn create_elicitation(

@@ -4,7 +4,7 @@
 //! subscribe address by address.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::ErrorData;
 use rmcp::model::{ResourceUpdatedNotificationParam, SubscriptionFilter};
@@ -36,12 +36,31 @@ pub(super) async fn listen(host: &Host, context: SubscriptionContext) {
     let asked: BTreeMap<Resource, String> =
         uris.into_iter().filter_map(|uri| Some((uri.parse().ok()?, uri))).collect();
     let (_keep, wanted) = watch::channel(asked.keys().cloned().collect());
+    let spelt = |resource: &Resource| asked.get(resource).cloned();
+    let notify = |uri| {
+        let sink = context.sink().clone();
+        async move { sink.notify_resource_updated(uri).await.is_ok() }
+    };
+    tokio::select! {
+        () = tell(host, wanted, spelt, notify) => {}
+        () = context.cancelled() => {}
+    }
+}
+
+/// Has `notify` told of what changes of `wanted`, under the address that `spelt` gives, until
+/// nobody hears it any more.
+async fn tell<F: Future<Output = bool>>(
+    host: &Host,
+    wanted: watch::Receiver<BTreeSet<Resource>>,
+    spelt: impl Fn(&Resource) -> Option<String>,
+    notify: impl Fn(String) -> F,
+) {
     let changes = Changes::default();
     let forward = async {
         loop {
             for resource in changes.next().await {
-                let Some(uri) = asked.get(&resource) else { continue };
-                if context.sink().notify_resource_updated(uri).await.is_err() {
+                let Some(uri) = spelt(&resource) else { continue };
+                if !notify(uri).await {
                     return;
                 }
             }
@@ -50,7 +69,6 @@ pub(super) async fn listen(host: &Host, context: SubscriptionContext) {
     tokio::select! {
         () = host.watch(wanted, &changes) => {}
         () = forward => {}
-        () = context.cancelled() => {}
     }
 }
 
@@ -59,10 +77,9 @@ pub(super) async fn listen(host: &Host, context: SubscriptionContext) {
 pub(super) struct Watching(Mutex<Option<Watched>>);
 
 struct Watched {
-    /// The addresses as the client spells them.
-    uris: BTreeMap<Resource, String>,
     wanted: watch::Sender<BTreeSet<Resource>>,
-    spelt: watch::Sender<BTreeMap<Resource, String>>,
+    /// The addresses as the client spells them.
+    spelt: Arc<Mutex<BTreeMap<Resource, String>>>,
     /// Ends with the session.
     _task: AbortOnDropHandle<()>,
 }
@@ -82,24 +99,24 @@ impl Watching {
         peer: Peer<RoleServer>,
     ) -> Result<(), ErrorData> {
         let resource: Resource = uri.parse().map_err(|error| refused(&error))?;
-        let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = locked(&self.0);
         let watched = watched.get_or_insert_with(|| Watched::by(Arc::clone(host), peer));
-        if watched.uris.len() >= MOST && !watched.uris.contains_key(&resource) {
-            let text = format!("{MOST} resources are watched already: end one of them first.");
-            return Err(ErrorData::invalid_params(text, None));
-        }
-        watched.uris.insert(resource, uri.to_owned());
-        watched.publish();
-        Ok(())
+        watched.change(|spelt| {
+            if spelt.len() >= MOST && !spelt.contains_key(&resource) {
+                let text = format!("{MOST} resources are watched already: end one of them first.");
+                return Err(ErrorData::invalid_params(text, None));
+            }
+            spelt.insert(resource, uri.to_owned());
+            Ok(())
+        })
     }
 
     /// Tells no more of `uri`.
     pub(super) fn end(&self, uri: &str) -> Result<(), ErrorData> {
         let resource: Resource = uri.parse().map_err(|error| refused(&error))?;
-        let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = locked(&self.0);
         if let Some(watched) = watched.as_mut() {
-            watched.uris.remove(&resource);
-            watched.publish();
+            watched.change(|spelt| spelt.remove(&resource));
         }
         Ok(())
     }
@@ -108,31 +125,29 @@ impl Watching {
 impl Watched {
     fn by(host: Arc<Host>, peer: Peer<RoleServer>) -> Self {
         let (wanted, wants) = watch::channel(BTreeSet::new());
-        let (spelt, spelling) = watch::channel(BTreeMap::<Resource, String>::new());
+        let spelt: Arc<Mutex<BTreeMap<Resource, String>>> = Arc::default();
+        let spelling = Arc::clone(&spelt);
         let task = tokio::spawn(async move {
-            let changes = Changes::default();
-            let forward = async {
-                loop {
-                    for resource in changes.next().await {
-                        let uri = spelling.borrow().get(&resource).cloned();
-                        let Some(uri) = uri else { continue };
-                        let updated = ResourceUpdatedNotificationParam::new(uri);
-                        if peer.notify_resource_updated(updated).await.is_err() {
-                            return;
-                        }
-                    }
-                }
+            let spelt = |resource: &Resource| locked(&spelling).get(resource).cloned();
+            let notify = |uri| {
+                let updated = ResourceUpdatedNotificationParam::new(uri);
+                let peer = peer.clone();
+                async move { peer.notify_resource_updated(updated).await.is_ok() }
             };
-            tokio::select! {
-                () = host.watch(wants, &changes) => {}
-                () = forward => {}
-            }
+            tell(&host, wants, spelt, notify).await;
         });
-        Self { uris: BTreeMap::new(), wanted, spelt, _task: AbortOnDropHandle::new(task) }
+        Self { wanted, spelt, _task: AbortOnDropHandle::new(task) }
     }
 
-    fn publish(&self) {
-        self.spelt.send_replace(self.uris.clone());
-        self.wanted.send_replace(self.uris.keys().cloned().collect());
+    /// Does `change` to what is watched.
+    fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<Resource, String>) -> T) -> T {
+        let mut spelt = locked(&self.spelt);
+        let changed = change(&mut spelt);
+        self.wanted.send_replace(spelt.keys().cloned().collect());
+        changed
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,9 +5,17 @@ use std::collections::VecDeque;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rmcp::model::ClientConfig;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+/// What an older client says of itself whose user can be asked.
+pub(crate) fn can_be_asked() -> ClientConfig {
+    let mut info = ClientConfig::default();
+    info.capabilities.elicitation = Some(Default::default());
+    info
+}
 
 /// Nothing is waited for this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
