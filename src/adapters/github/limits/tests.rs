@@ -1,0 +1,142 @@
+use super::*;
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
+}
+
+fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    let pair = |(name, value): &(&'static str, &'static str)| {
+        ((*name).parse::<http::HeaderName>().unwrap(), value.parse().unwrap())
+    };
+    pairs.iter().map(pair).collect()
+}
+
+const LOOK: Purpose = Purpose { urgency: Urgency::Look, registers: false };
+const LAUNCH: Purpose = Purpose { urgency: Urgency::Act, registers: true };
+const REMOVAL: Purpose = Purpose { urgency: Urgency::Act, registers: false };
+
+fn wait(
+    limits: &mut Limits,
+    status: u16,
+    pairs: &[(&'static str, &'static str)],
+    body: &str,
+) -> Option<u64> {
+    let status = StatusCode::from_u16(status).unwrap();
+    limits
+        .learn(status, &headers(pairs), body.as_bytes(), at(0))
+        .err()
+        .and_then(|error| error.retry_after)
+}
+
+#[test]
+fn retry_after_is_obeyed_and_nothing_is_sent_before() {
+    let mut limits = Limits::of(50);
+    assert_eq!(wait(&mut limits, 429, &[("retry-after", "30")], ""), Some(30));
+    assert_eq!(limits.check(LOOK, at(29)).unwrap_err().code, Code::RateLimited);
+    assert!(limits.check(LOOK, at(30)).is_ok());
+}
+
+#[test]
+fn an_exhausted_budget_waits_for_its_reset() {
+    let exhausted = [
+        ("x-ratelimit-limit", "60"),
+        ("x-ratelimit-remaining", "0"),
+        ("x-ratelimit-reset", "900"),
+    ];
+    assert_eq!(wait(&mut Limits::of(50), 403, &exhausted, ""), Some(900));
+}
+
+#[test]
+fn an_answer_that_used_up_the_budget_counts_and_nothing_is_sent_after_it() {
+    let last = |resource| {
+        [
+            ("x-ratelimit-limit", "60"),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", "900"),
+            ("x-ratelimit-resource", resource),
+        ]
+    };
+    let mut limits = Limits::of(50);
+    assert_eq!(wait(&mut limits, 200, &last("core"), ""), None);
+    assert!(limits.check(LOOK, at(899)).is_err() && limits.check(LOOK, at(900)).is_ok());
+    let mut limits = Limits::of(50);
+    let registration = last("actions_runner_registration");
+    assert_eq!(wait(&mut limits, 403, &registration, ""), Some(900));
+    assert!(limits.check(LOOK, at(0)).is_ok(), "looks have a budget of their own");
+}
+
+#[test]
+fn an_absurd_wait_is_shortened() {
+    for (asked, expected) in [("4294967295", 86_400), ("99999999999999999999", 60), ("-1", 60)]
+    {
+        let headers = [("retry-after", asked)];
+        assert_eq!(wait(&mut Limits::of(50), 429, &headers, ""), Some(expected));
+    }
+}
+
+const SECONDARY: &str = "You have exceeded a secondary rate limit.";
+
+fn strike(limits: &mut Limits, second: i64) -> Option<u64> {
+    let none = HeaderMap::new();
+    let answer = limits.learn(StatusCode::FORBIDDEN, &none, SECONDARY.as_bytes(), at(second));
+    answer.err().and_then(|error| error.retry_after)
+}
+
+#[test]
+fn a_secondary_limit_that_names_no_time_waits_a_minute_and_then_longer() {
+    let mut limits = Limits::of(50);
+    assert_eq!(strike(&mut limits, 0), Some(60));
+    assert_eq!(strike(&mut limits, 60), Some(120));
+    limits.learn(StatusCode::OK, &HeaderMap::new(), b"", at(180)).unwrap();
+    assert_eq!(strike(&mut limits, 181), Some(60));
+}
+
+#[test]
+fn requests_under_way_that_meet_the_same_limit_do_not_lengthen_it() {
+    let mut limits = Limits::of(50);
+    assert!((0..16).all(|_| strike(&mut limits, 0) == Some(60)));
+    limits.learn(StatusCode::OK, &HeaderMap::new(), b"", at(1)).unwrap();
+    assert_eq!(
+        strike(&mut limits, 61),
+        Some(120),
+        "an answer overtaken by the limit ends nothing"
+    );
+}
+
+#[test]
+fn of_answers_out_of_order_the_one_that_left_least_is_believed() {
+    let mut limits = Limits::of(50);
+    for remaining in ["7", "5", "6"] {
+        let told = [
+            ("x-ratelimit-limit", "60"),
+            ("x-ratelimit-remaining", remaining),
+            ("x-ratelimit-reset", "900"),
+        ];
+        assert_eq!(wait(&mut limits, 200, &told, ""), None);
+    }
+    assert_eq!(limits.budget(at(0)).map(|budget| budget.remaining), Some(5));
+}
+
+#[test]
+fn a_lack_of_rights_is_no_limit() {
+    let body = "Resource not accessible by personal access token";
+    let left = [
+        ("x-ratelimit-limit", "60"),
+        ("x-ratelimit-remaining", "5"),
+        ("x-ratelimit-reset", "900"),
+    ];
+    assert_eq!(wait(&mut Limits::of(50), 403, &left, body), None);
+}
+
+#[test]
+fn the_forecast_says_whether_the_budget_lasts() {
+    // Half an hour gone, half an hour to go.
+    assert_eq!(
+        forecast(5_000, 4_000, at(1_800), at(0)),
+        "Lasts: about 3000 of 5000 requests will be left at 00:30 UTC."
+    );
+    assert_eq!(
+        forecast(5_000, 1_000, at(1_800), at(0)),
+        "Used up at about 00:07 UTC at this rate, renewed at 00:30 UTC."
+    );
+}
