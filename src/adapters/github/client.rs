@@ -306,11 +306,9 @@ impl GithubClient {
                     return Ok(Tried::Failed(errors::unreachable(path, &reason)));
                 }
             };
-            if let (true, Some(etag), Ok(text)) = (
-                changed,
-                header(&answer.headers, ETAG.as_str()),
-                serde_json::to_vec(&read.value),
-            ) {
+            if let (true, Some(etag), Ok(text)) =
+                (changed, header(&answer.headers, ETAG.as_str()), serde_json::to_vec(&read.value))
+            {
                 let same = |known: &Cached| *known.read == *text && known.more == more;
                 read.changed = !known.as_ref().is_some_and(same);
                 let (etag, read, kind) = (etag.into(), text.into(), TypeId::of::<T>());
@@ -318,6 +316,12 @@ impl GithubClient {
             }
             Ok(Tried::Done(read))
         })
+    }
+
+    /// Forgets all answers, as if there had been no room for them.
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        *lock(&self.cache) = Cache::default();
     }
 
     /// What `path` was when it was last read.

@@ -59,7 +59,14 @@ impl Limits {
     /// Limits of which looks may use so many percent.
     pub(super) fn of(percent: u32) -> Self {
         let (primary, until, no_registration_until) = (None, None, None);
-        Self { primary, until, no_registration_until, strikes: 0, met: false, share: Share::of(percent) }
+        Self {
+            primary,
+            until,
+            no_registration_until,
+            strikes: 0,
+            met: false,
+            share: Share::of(percent),
+        }
     }
 
     /// Whether a request may be sent now.

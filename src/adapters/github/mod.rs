@@ -26,6 +26,8 @@ mod room;
 mod sending;
 mod share;
 mod standing;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod window;
 

@@ -1,8 +1,8 @@
 //! What we read of GitHub's answers. Lenient: unknown words and nulls lose nothing else.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// One page of a list.
 pub(crate) trait Page: DeserializeOwned + Serialize + 'static {

@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn the_forecast_says_when_looks_stop_and_when_they_go_on() {
-        let said = |share: Share, remaining, second| share.forecast(&primary(remaining), at(second));
+        let said =
+            |share: Share, remaining, second| share.forecast(&primary(remaining), at(second));
         assert_eq!(said(used(50, 100), 4_900, 1_800), None);
         assert_eq!(
             said(used(50, 2_500), 2_500, 1_800).unwrap(),

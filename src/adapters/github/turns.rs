@@ -133,3 +133,93 @@ impl Drop for Waits<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::future::join_all;
+
+    use super::super::window::POINTS;
+    use super::Urgency::{Act, Look};
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    async fn spend(turns: &Turns, urgency: Urgency, cost: u32) {
+        turns.take(urgency, cost).await.sent();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_hundred_registrations_are_sent_in_a_minute_in_the_order_in_which_they_came() {
+        let (turns, begin) = (Turns::new(POINTS), Instant::now());
+        let times = join_all((0..200).map(|_| async {
+            spend(&turns, Act, 5).await;
+            begin.elapsed()
+        }));
+        let times = times.await;
+        assert!(times.is_sorted(), "{times:?}");
+        let at_once = times.iter().filter(|time| time.is_zero()).count();
+        assert_eq!((at_once, times.last().copied()), (168, Some(MINUTE)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn acts_go_before_looks_that_came_first_and_looks_are_not_starved() {
+        let turns = Arc::new(Turns::new(POINTS));
+        let begin = Instant::now();
+        let run = |urgency, cost, count| {
+            let turns = turns.clone();
+            tokio::spawn(async move {
+                for _ in 0..count {
+                    spend(&turns, urgency, cost).await;
+                }
+                begin.elapsed()
+            })
+        };
+        // Acts without an end, far more than can be sent.
+        let acts: Vec<_> = (0..1_000).map(|_| run(Act, 5, 1)).collect();
+        tokio::task::yield_now().await;
+        let looks = run(Look, 1, 90).await.unwrap();
+        assert_eq!(looks, MINUTE, "two minutes' worth of looks beside them");
+        let last = join_all(acts).await.into_iter().map(Result::unwrap).max().unwrap();
+        assert_eq!(last, MINUTE * 5, "1,000 at 168 a minute");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stops_waiting_spends_nothing_and_holds_up_nobody() {
+        let turns = Turns::new(POINTS);
+        for _ in 0..168 {
+            spend(&turns, Act, 5).await;
+        }
+        // In line and gone again, with a turn and without.
+        let gone = turns.take(Act, 5);
+        assert!(tokio::time::timeout(MINUTE / 2, gone).await.is_err());
+        assert!(turns.window().nobody_waits());
+        let begin = Instant::now();
+        drop(turns.take(Act, 5).await);
+        assert_eq!(begin.elapsed(), MINUTE / 2);
+        assert_eq!(turns.window().left(Act, Instant::now()), 840, "not sent, not spent");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poller_is_told_how_many_looks_need_not_wait() {
+        let turns = Turns::new(POINTS);
+        assert_eq!(turns.readiness(), Readiness { reads: 600, more_in: Duration::ZERO });
+        for _ in 0..600 {
+            spend(&turns, Look, 1).await;
+        }
+        assert_eq!(turns.readiness(), Readiness { reads: 0, more_in: MINUTE });
+        turns.switch(false);
+        assert_eq!(turns.readiness().reads, u32::MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_goes_on_when_it_turns_out_that_there_is_no_limit() {
+        let turns = Turns::new(POINTS);
+        let begin = Instant::now();
+        let waiting = join_all((0..1_000).map(|_| spend(&turns, Act, 5)));
+        let told = async { turns.switch(false) };
+        futures::join!(waiting, told);
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+    }
+}

@@ -149,3 +149,114 @@ impl Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Urgency::{Act, Look};
+    use super::*;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Spends for requests that are answered at once; how many there were.
+    fn spend(window: &mut Window, urgency: Urgency, cost: u32, now: Instant) -> u32 {
+        let mut count = 0;
+        while window.take(urgency, cost, now) {
+            window.answered(urgency, cost, now);
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn a_burst_of_registrations_comes_within_a_tenth_of_githubs_180_a_minute() {
+        let (mut window, begin) = (Window::new(POINTS), Instant::now());
+        let first = spend(&mut window, Act, 5, begin);
+        assert!(first * 10 >= 180 * 9, "{first}");
+        assert_eq!(spend(&mut window, Act, 5, begin + seconds(59)), 0);
+        assert_eq!(window.more_at(), Some(begin + seconds(60)));
+        assert_eq!(spend(&mut window, Act, 5, begin + seconds(60)), first);
+    }
+
+    #[test]
+    fn looks_leave_room_for_a_burst_and_yield_to_acts_that_wait_but_never_starve() {
+        let (mut window, begin) = (Window::new(POINTS), Instant::now());
+        assert_eq!(spend(&mut window, Look, 1, begin), 600);
+        assert_eq!(spend(&mut window, Act, 5, begin), 57);
+        let (mut window, begin) = (Window::new(POINTS), Instant::now());
+        window.wait(true);
+        assert_eq!(spend(&mut window, Look, 1, begin), 45);
+        spend(&mut window, Act, 5, begin);
+        assert_eq!(spend(&mut window, Look, 1, begin + seconds(60)), 45, "once more, before acts");
+        window.wait(false);
+        assert!(spend(&mut window, Look, 1, begin + seconds(60)) > 500, "nobody waits any more");
+    }
+
+    #[test]
+    fn what_is_under_way_counts_until_a_minute_after_its_answer() {
+        let bounds = Bounds { all: 10, acts: 10, ..POINTS };
+        let (mut window, begin) = (Window::new(bounds), Instant::now());
+        assert!(window.take(Act, 5, begin) && window.take(Act, 5, begin));
+        assert!(!window.take(Act, 5, begin + seconds(600)) && window.more_at().is_none());
+        window.answered(Act, 5, begin + seconds(600));
+        assert!(!window.take(Act, 5, begin + seconds(659)));
+        assert!(window.take(Act, 5, begin + seconds(660)));
+        window.give_back(Act, 5);
+        assert_eq!(window.left(Act, begin + seconds(660)), 5, "what was not sent does not count");
+    }
+
+    #[test]
+    fn a_server_without_limits_is_not_spared() {
+        let (mut window, now) = (Window::new(POINTS), Instant::now());
+        assert!(window.switch(false) && !window.switch(false));
+        for _ in 0..5_000 {
+            assert!(window.take(Act, 5, now));
+            window.answered(Act, 5, now);
+        }
+        window.switch(true);
+        assert_eq!(window.left(Act, now), 0, "what was sent is known when the limit comes");
+    }
+
+    /// One attempt to send: how long after the last, what, and how late it arrives and is answered.
+    fn attempts() -> impl Strategy<Value = Vec<(u64, bool, u64, u64)>> {
+        let one = (0_u64..400, any::<bool>(), 0_u64..20_000, 0_u64..20_000);
+        proptest::collection::vec(one, 500..1_500)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        /// Whatever minute the server counts, and however late requests arrive and are answered.
+        #[test]
+        fn no_minute_of_the_server_ever_sees_more_than_its_bound(attempts in attempts()) {
+            let (mut window, begin) = (Window::new(POINTS), Instant::now());
+            let mut now = begin;
+            let mut under_way: Vec<(Instant, Urgency, u32)> = Vec::new();
+            let mut arrived: Vec<(Instant, u32)> = Vec::new();
+            for (pause, acts, late, later) in attempts {
+                now += Duration::from_millis(pause);
+                under_way.sort_by_key(|(at, ..)| *at);
+                let open = under_way.partition_point(|(at, ..)| *at <= now);
+                for (at, urgency, cost) in under_way.drain(..open) {
+                    window.answered(urgency, cost, at);
+                }
+                let (urgency, cost) = if acts { (Act, 5) } else { (Look, 1) };
+                if window.take(urgency, cost, now) {
+                    let arrives = now + Duration::from_millis(late);
+                    arrived.push((arrives, cost));
+                    under_way.push((arrives + Duration::from_millis(later), urgency, cost));
+                }
+            }
+            arrived.sort();
+            // The fullest minutes begin with an arrival.
+            for (index, (from, _)) in arrived.iter().enumerate() {
+                let minute = arrived[index..].iter().take_while(|(at, _)| *at < *from + seconds(60));
+                let points: u32 = minute.map(|(_, cost)| cost).sum();
+                prop_assert!(points <= POINTS.all, "{points}");
+            }
+        }
+    }
+}
