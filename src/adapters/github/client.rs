@@ -54,6 +54,7 @@ enum Who {
 
 /// One page of a list.
 #[derive(Debug)]
+#[allow(dead_code, reason = "for pollers")]
 pub(crate) struct Listed<T> {
     pub(crate) items: Vec<T>,
     /// Whether there is a next page.
@@ -80,13 +81,13 @@ impl GithubClient {
                 "Give an address such as https://github.example/api/v3.",
             )
         };
-        // octocrab looks for crypto and for a runtime only when it is asked.
+        // octocrab looks for crypto and for a runtime only when it is asked. Its timeouts of reading
+        // and writing begin while a connection is idle and would end a slow answer early: each
+        // exchange has its own.
         let api = Octocrab::builder()
             .base_uri(config.api_url.as_str())
             .map_err(failed)?
             .set_connect_timeout(Some(Duration::from_secs(10)))
-            .set_read_timeout(Some(patience))
-            .set_write_timeout(Some(patience))
             .build()
             .map_err(failed)?;
         let share = config.api_budget;
@@ -194,6 +195,7 @@ impl GithubClient {
     }
 
     /// Reads one page of `path`, counted from 1.
+    #[allow(dead_code, reason = "for pollers")]
     pub(crate) async fn get_page<P: Page>(
         &self,
         path: &str,
@@ -205,6 +207,7 @@ impl GithubClient {
     /// All of a list in which what changes comes to the front: its pages up to the first that is as
     /// it was, and the others as they were last read. Now and then [`get_all`](Self::get_all) must
     /// find what changed without coming to the front.
+    #[allow(dead_code, reason = "for pollers")]
     pub(crate) async fn get_front<P: Page>(&self, path: &str) -> Result<Vec<P::Item>> {
         let access = self.access(path).await?;
         let mut items = Vec::new();
@@ -325,6 +328,7 @@ impl GithubClient {
     }
 
     /// What `path` was when it was last read.
+    #[allow(dead_code, reason = "for pollers")]
     fn remembered<T: Readable>(&self, access: &Access, path: &str) -> Option<Read<T>> {
         let known = lock(&self.cache).get(&access.key(path));
         let known = known.filter(|known| known.kind == TypeId::of::<T>())?;
