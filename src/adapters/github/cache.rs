@@ -28,7 +28,7 @@ pub(super) struct Cached {
 #[derive(Debug)]
 pub(super) struct Cache {
     answers: LruCache<Box<str>, Cached>,
-    bytes: usize,
+    pub(super) bytes: usize,
     capacity: usize,
 }
 

@@ -321,10 +321,10 @@ impl GithubClient {
         })
     }
 
-    /// Forgets all answers, as if there had been no room for them.
+    /// The answers that are remembered.
     #[cfg(test)]
-    pub(super) fn forget(&self) {
-        *lock(&self.cache) = Cache::default();
+    pub(super) fn remembers(&self) -> MutexGuard<'_, Cache> {
+        lock(&self.cache)
     }
 
     /// What `path` was when it was last read.
@@ -340,8 +340,8 @@ impl GithubClient {
 /// What was read of an answer.
 pub(super) struct Read<T> {
     pub(super) value: T,
-    more: bool,
-    changed: bool,
+    pub(super) more: bool,
+    pub(super) changed: bool,
 }
 
 /// What answers are read as, and remembered as.
@@ -354,7 +354,7 @@ fn page_of(path: &str, number: usize) -> String {
     format!("{path}{mark}per_page={PER_PAGE}&page={number}")
 }
 
-fn listed<P: Page>(read: Read<P>) -> Listed<P::Item> {
+pub(super) fn listed<P: Page>(read: Read<P>) -> Listed<P::Item> {
     let Read { value, more, changed } = read;
     let items = value.items();
     // "Not modified" need not say that a full page has got a successor.

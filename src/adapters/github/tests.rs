@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
-use http::StatusCode;
 
-use super::models::{Repository, Runs};
-use super::{Allowance, GithubClient, GithubRegistrar};
+use super::cache::Cache;
+use super::models::{Account, Repository, Runs};
+use super::{Allowance, AppKey, Credential, GithubClient, GithubRegistrar};
 use crate::config::{RegistrationKind, RunnerConfig, Sources, StartInput, load};
 use crate::error::Code;
 use crate::model::{Labels, Origin, Repo, Scope};
 use crate::ports::{NewRunner, Registrar, Registration};
-use crate::simulator::{Fault, Often, Options, RepoSpec, RunSpec, Simulator, TOKEN};
+use crate::simulator::tests::keys::pairs;
+use crate::simulator::{AppSpec, Fault, Often, Options, RepoSpec, RunSpec, Simulator, TOKEN};
 
 /// A minute, and what the simulator rounds up.
 const MINUTE: Duration = Duration::from_secs(61);
@@ -30,13 +31,21 @@ impl World {
     }
 
     async fn with(options: Options, change: impl FnOnce(&mut RunnerConfig)) -> Self {
+        Self::of(TOKEN.into(), options, change).await
+    }
+
+    async fn of(
+        credential: Credential,
+        options: Options,
+        change: impl FnOnce(&mut RunnerConfig),
+    ) -> Self {
         let github = Simulator::start(options).await.unwrap();
         let env = [("HOME", "/nowhere".to_owned()), ("GITHUB_API_URL", github.api_url())];
         let sources = Sources { env: env.into_iter().collect(), ..Sources::default() };
         let mut config = load(&sources, &StartInput::default()).unwrap().config;
         config.registration = RegistrationKind::Jit;
         change(&mut config);
-        let client = GithubClient::new(&config, TOKEN.into()).unwrap();
+        let client = GithubClient::new(&config, credential).unwrap();
         let registrar = Arc::new(GithubRegistrar::new(client.clone(), &config));
         Self { github, client, registrar }
     }
@@ -130,7 +139,7 @@ async fn a_repository_that_hangs_delays_neither_registrations_nor_looks_of_other
     });
     assert_eq!(try_join_all(launches).await.unwrap().len(), 20);
     world.github.wait_for_requests(|all| all.under_way() == 5).await;
-    slow.iter().chain([]).for_each(tokio::task::JoinHandle::abort);
+    slow.iter().for_each(tokio::task::JoinHandle::abort);
     lost.abort();
 }
 
@@ -237,8 +246,75 @@ async fn an_answer_that_was_forgotten_is_asked_for_again_as_a_whole() {
         world.runs("octocat/home").await.unwrap();
         assert_eq!((world.answered(200), world.answered(304)), expected);
     }
-    world.client.forget();
+    *world.client.remembers() = Cache::default();
     assert_eq!(world.runs("octocat/home").await.unwrap(), 0);
     assert_eq!((world.answered(200), world.answered(304)), (2, 1));
-    assert_eq!(StatusCode::NOT_MODIFIED, 304);
+}
+
+#[tokio::test]
+async fn ten_thousand_quiet_repositories_are_remembered_in_a_few_megabytes() {
+    let world = World::new(Options::default()).await;
+    world.github.add_org("octo-org");
+    (0..100).for_each(|number| drop(world.repo(&format!("octo-org/r{number:05}"))));
+    let bytes = || world.client.remembers().bytes;
+    let list = "/orgs/octo-org/repos?sort=pushed&direction=desc";
+    assert_eq!(world.client.get_all::<Vec<Repository>>(list).await.unwrap().len(), 100);
+    let listed = bytes();
+    for number in 0..100 {
+        for status in ["queued", "in_progress", "failure&created=%3E%3D2026-01-01"] {
+            let path = format!(
+                "/repos/octo-org/r{number:05}/actions/runs?exclude_pull_requests=true&status={status}"
+            );
+            world.client.get_all::<Runs>(&path).await.unwrap();
+        }
+    }
+    // GitHub's own tags are 48 characters longer than the simulator's.
+    let each = (bytes() - listed) / 100 + 3 * 48;
+    assert!(each < 1_300 && listed < 100 * 200, "{each} bytes each, {} in the list", listed / 100);
+}
+
+#[tokio::test]
+async fn each_installation_of_an_app_has_a_share_and_turns_of_its_own() {
+    let key = Credential::App(AppKey::in_text("7".to_owned(), &pairs()[0].private));
+    let options = Options { rate_limit: 20, secondary_limit: Some(900), ..Options::default() };
+    let world = World::of(key, options, |_| ()).await;
+    world.github.add_app(AppSpec::new(7, &*pairs()[0].public));
+    for name in ["octo-org/web", "acme/api"] {
+        world.repo(name);
+        world.github.install_app(7, name.split('/').next().unwrap(), None).unwrap();
+    }
+    for number in 0..10 {
+        let path = format!("/repos/octo-org/web/actions/runs?page={number}");
+        world.client.get_all::<Runs>(&path).await.unwrap();
+    }
+    assert_eq!(world.runs("octo-org/web").await.unwrap_err().code, Code::RateLimited);
+    assert_eq!(world.runs("acme/api").await.unwrap(), 0);
+    let left = |owner| world.client.allowance(owner).map(|allowance| allowance.left);
+    let reads = |owner| world.client.readiness(owner).reads;
+    assert_eq!(
+        (left(Some("octo-org")), left(Some("Acme")), left(None)),
+        (Some(0), Some(9), Some(0))
+    );
+    assert_eq!((reads(Some("octo-org")), reads(Some("acme"))), (590, 599));
+    assert_eq!((left(Some("nobody")), reads(Some("nobody"))), (None, 600), "nothing is known");
+}
+
+#[tokio::test]
+async fn an_answer_is_remembered_for_who_reads_the_same_of_it() {
+    let world = World::new(Options::default()).await;
+    let id = |value: serde_json::Value| value["id"].as_u64();
+    assert_eq!(world.client.get::<Account>("/user").await.unwrap().login, "octocat");
+    assert!(id(world.client.get("/user").await.unwrap()).is_some(), "no account has an id for us");
+    assert_eq!((world.answered(200), world.answered(304)), (2, 0));
+    assert!(id(world.client.get("/user").await.unwrap()).is_some());
+    assert_eq!((world.answered(200), world.answered(304)), (2, 1));
+}
+
+#[test]
+fn a_full_page_that_is_as_it_was_may_have_a_successor_all_the_same() {
+    let more = |count, changed| {
+        super::client::listed(super::client::Read { value: vec![0; count], more: false, changed })
+            .more
+    };
+    assert!(more(100, false) && !more(99, false) && !more(100, true));
 }
