@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Notify;
 
 use super::app::AppKey;
 use super::fresh::Fresh;
@@ -20,6 +21,8 @@ const MARGIN: TimeDelta = TimeDelta::minutes(1);
 pub(super) struct Access {
     pub(super) kind: Kind,
     limits: Mutex<Limits>,
+    /// Something was answered.
+    ended: Notify,
     /// Its part of the secondary limit.
     pub(super) turns: Turns,
     issued: Fresh<Issued>,
@@ -46,7 +49,7 @@ impl Access {
     /// A credential of whose hourly budget looks may use so many percent.
     pub(super) fn new(kind: Kind, percent: u32) -> Self {
         let (limits, turns) = (Mutex::new(Limits::of(percent)), Turns::new(POINTS));
-        Self { kind, limits, turns, issued: Fresh::default() }
+        Self { kind, limits, ended: Notify::new(), turns, issued: Fresh::default() }
     }
 
     pub(super) fn limits(&self) -> MutexGuard<'_, Limits> {
@@ -54,9 +57,14 @@ impl Access {
     }
 
     /// A request is about to be sent, unless a limit is known to forbid it.
-    pub(super) fn begin(&self, purpose: Purpose) -> Result<UnderWay<'_>> {
-        self.limits().begin(purpose, Utc::now())?;
-        Ok(UnderWay { access: self, purpose, charged: true })
+    pub(super) async fn begin(&self, purpose: Purpose) -> Result<UnderWay<'_>> {
+        loop {
+            let ended = self.ended.notified();
+            if self.limits().begin(purpose, Utc::now())? {
+                return Ok(UnderWay { access: self, purpose, charged: true });
+            }
+            ended.await;
+        }
     }
 
     /// Under what name an answer to `path` is kept: another credential may be answered otherwise.
@@ -107,6 +115,7 @@ impl UnderWay<'_> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.access.limits().end(self.purpose, self.charged);
+        self.access.ended.notify_waiters();
     }
 }
 

@@ -81,20 +81,26 @@ impl Limits {
             primary.remaining = primary.limit;
         }
         match &self.primary {
-            Some(primary) if purpose.urgency == Urgency::Look && self.share.left(primary) == 0 => {
+            Some(primary)
+                if purpose.urgency == Urgency::Look && self.share.unused(primary) == 0 =>
+            {
                 Err(share_used(primary, now))
             }
             _ => Ok(()),
         }
     }
 
-    /// A request is about to be sent: until it [ends](Self::end), a look counts as charged.
-    pub(super) fn begin(&mut self, purpose: Purpose, now: DateTime<Utc>) -> Result<()> {
+    /// A request is about to be sent: until it [ends](Self::end), a look counts as charged. False
+    /// where it has to wait for one that may have used up what is left.
+    pub(super) fn begin(&mut self, purpose: Purpose, now: DateTime<Utc>) -> Result<bool> {
         self.check(purpose, now)?;
         if purpose.urgency == Urgency::Look {
+            if self.primary.is_some_and(|primary| self.share.left(&primary) == 0) {
+                return Ok(false);
+            }
             self.share.begin(now);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// It was answered, or was given up.

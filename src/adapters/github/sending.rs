@@ -123,7 +123,7 @@ impl GithubClient {
         };
         let mut turn = access.turns.take(urgency, asked.points()).await;
         let _permit = self.room.of_all(urgency).await;
-        let mut under_way = access.begin(purpose)?;
+        let mut under_way = access.begin(purpose).await?;
         turn.sent();
         let answer = match tokio::time::timeout(self.patience, self.exchange(bearer, asked)).await {
             Ok(Ok(answer)) => answer,

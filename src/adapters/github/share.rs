@@ -54,10 +54,14 @@ impl Share {
 
     /// What looks may still use, with all that is under way counted as charged.
     pub(super) fn left(&self, primary: &Primary) -> u32 {
+        self.unused(primary).saturating_sub(self.under_way)
+    }
+
+    /// What looks may still use if what is under way turns out to be free.
+    pub(super) fn unused(&self, primary: &Primary) -> u32 {
         let most = self.most(primary.limit);
         let kept = (primary.limit / KEPT).min(primary.limit - most);
-        let own = most.saturating_sub(self.used);
-        own.min(primary.remaining.saturating_sub(kept)).saturating_sub(self.under_way)
+        most.saturating_sub(self.used).min(primary.remaining.saturating_sub(kept))
     }
 
     /// One look is about to be sent.
@@ -107,7 +111,7 @@ impl Share {
                  UTC; launches go on."
             ));
         }
-        if self.left(primary) == 0 {
+        if self.unused(primary) == 0 {
             return Some(format!(
                 "Looks go on at {renewal} UTC: the last {remaining} of {limit} requests are kept \
                  for launches."

@@ -318,3 +318,16 @@ fn a_full_page_that_is_as_it_was_may_have_a_successor_all_the_same() {
     };
     assert!(more(100, false) && !more(99, false) && !more(100, true));
 }
+
+#[tokio::test]
+async fn what_is_not_modified_uses_nothing_of_the_share() {
+    let options = Options { rate_limit: 40, ..Options::default() };
+    let world = World::with(options, |config| config.api_budget = 5).await;
+    world.repo("octocat/home");
+    world.runs("octocat/home").await.unwrap();
+    let looks = (0..30).map(|_| world.runs("octocat/home"));
+    assert_eq!(try_join_all(looks).await.unwrap(), [0; 30], "with one charged request left");
+    assert_eq!((world.answered(200), world.answered(304)), (1, 30));
+    let left = world.client.allowance(None).unwrap().left;
+    assert_eq!(left, 1);
+}

@@ -213,13 +213,38 @@ mod tests {
         assert_eq!(turns.readiness().reads, u32::MAX);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn whoever_waits_goes_on_when_it_turns_out_that_there_is_no_limit() {
-        let turns = Turns::new(POINTS);
+    /// What has come of `waits` after this change, which nobody has to wait a minute for.
+    async fn at_once(waits: impl Future, change: impl FnOnce()) {
         let begin = Instant::now();
-        let waiting = join_all((0..1_000).map(|_| spend(&turns, Act, 5)));
-        let told = async { turns.switch(false) };
-        futures::join!(waiting, told);
-        assert_eq!(begin.elapsed(), Duration::ZERO);
+        let mut waits = std::pin::pin!(waits);
+        let first = tokio::time::timeout(Duration::from_secs(1), &mut waits).await;
+        assert!(first.is_err(), "it waits");
+        change();
+        waits.await;
+        assert_eq!(begin.elapsed(), Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_goes_on_as_soon_as_that_may_be() {
+        // No limit, as it turns out.
+        let turns = Turns::new(POINTS);
+        for _ in 0..168 {
+            spend(&turns, Act, 5).await;
+        }
+        at_once(spend(&turns, Act, 5), || turns.switch(false)).await;
+        // All is under way, and one of them is not sent after all.
+        let turns = Turns::new(POINTS);
+        let mut under_way = Vec::new();
+        for _ in 0..168 {
+            under_way.push(turns.take(Act, 5).await);
+        }
+        at_once(spend(&turns, Act, 5), || drop(under_way.pop())).await;
+        // Nobody has to be yielded to any more.
+        let turns = Turns::new(POINTS);
+        for _ in 0..100 {
+            spend(&turns, Look, 1).await;
+        }
+        let waits = Waits::of(&turns);
+        at_once(spend(&turns, Look, 1), || drop(waits)).await;
     }
 }

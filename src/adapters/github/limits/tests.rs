@@ -139,22 +139,23 @@ fn looks_stop_at_their_share_and_launches_and_removals_go_on() {
     ];
     let mut limits = Limits::of(2);
     assert_eq!(limits.allowance(at(0)), None, "nothing is known yet");
-    limits.begin(LOOK, at(0)).unwrap();
+    assert!(limits.begin(LOOK, at(0)).unwrap());
     assert_eq!(wait(&mut limits, 200, &told, ""), None);
     limits.end(LOOK, true);
     assert_eq!(limits.allowance(at(0)), Some(Allowance { left: 1, reset_at: at(900) }));
-    limits.begin(LOOK, at(0)).unwrap();
+    assert!(limits.begin(LOOK, at(0)).unwrap());
+    assert!(!limits.begin(LOOK, at(0)).unwrap(), "it waits for what becomes of the other one");
+    limits.end(LOOK, false);
+    assert!(limits.begin(LOOK, at(0)).unwrap(), "what is not modified leaves the share as it was");
+    limits.end(LOOK, true);
     let refused = limits.begin(LOOK, at(0)).unwrap_err();
     assert_eq!((refused.code, refused.retry_after), (Code::RateLimited, Some(900)));
     assert!(refused.message.ends_with("go on at 00:15:00Z."), "{refused}");
-    assert!(limits.begin(LAUNCH, at(0)).is_ok() && limits.begin(REMOVAL, at(0)).is_ok());
-    limits.end(LOOK, false);
-    assert!(limits.begin(LOOK, at(0)).is_ok(), "what is not modified leaves the share as it was");
-    limits.end(LOOK, true);
+    assert!(limits.begin(LAUNCH, at(0)).unwrap() && limits.begin(REMOVAL, at(0)).unwrap());
     let forecast = limits.budget(at(0)).unwrap().forecast;
     assert!(forecast.starts_with("Looks have used their share of 2 of 100"), "{forecast}");
     assert_eq!(limits.allowance(at(900)), Some(Allowance { left: 2, reset_at: at(4_500) }));
-    assert!(limits.begin(LOOK, at(900)).is_ok(), "a new hour");
+    assert!(limits.begin(LOOK, at(900)).unwrap(), "a new hour");
 }
 
 #[test]
