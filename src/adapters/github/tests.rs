@@ -331,3 +331,19 @@ async fn what_is_not_modified_uses_nothing_of_the_share() {
     let left = world.client.allowance(None).unwrap().left;
     assert_eq!(left, 1);
 }
+
+#[tokio::test]
+async fn a_repository_gets_no_more_runners_in_five_minutes_than_github_takes() {
+    let change = |config: &mut RunnerConfig| config.registration = RegistrationKind::Token;
+    let world = World::with(Options::default(), change).await;
+    let (one, other) = (world.repo("octocat/one"), world.repo("octocat/other"));
+    for number in 0..1_400 {
+        world.registrar.register(&runner(&one, number)).await.unwrap();
+    }
+    world.registrar.register(&runner(&other, 0)).await.unwrap();
+    tokio::time::pause();
+    let begin = tokio::time::Instant::now();
+    world.registrar.register(&runner(&one, 1_400)).await.unwrap();
+    let waited = begin.elapsed();
+    assert!(Duration::from_secs(200) < waited && waited <= Duration::from_secs(300), "{waited:?}");
+}
