@@ -89,6 +89,9 @@ pub struct RunnerConfig {
     pub cpu_limit: f64,
     /// Processes per runner.
     pub pids_limit: i64,
+    /// Percent of GitHub's hourly budget that looks may use. A user's budget is that of all of the
+    /// user's tokens and programs together, so half of it is left to them and to launches.
+    pub api_budget: u32,
     /// Which of several services on one engine this is.
     pub instance: String,
     /// Where runners run.

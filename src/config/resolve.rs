@@ -166,6 +166,7 @@ pub(super) fn resolve(values: &Values, env: &Environment) -> Result<Loaded> {
         memory_limit: size(&memory).ok_or_else(|| required("memory_limit"))?,
         cpu_limit: values.get("cpu_limit")?,
         pids_limit: values.get("pids_limit")?,
+        api_budget: values.get("api_budget")?,
         instance: values.get("instance")?,
         engine: values.get("engine")?,
         token_file: values.path("token_file", env)?,
