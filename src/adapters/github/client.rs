@@ -22,12 +22,11 @@ use super::models::Page;
 use super::retry::{Tried, repeat};
 use super::room::Room;
 use super::sending::{Asked, refused};
-use super::share::Allowance;
 use super::turns::Readiness;
 use super::window::{POINTS, Urgency};
 use crate::config::RunnerConfig;
 use crate::error::{Code, Error, Result};
-use crate::model::RateLimit;
+use crate::model::{Allowance, RateLimit};
 
 /// GitHub itself gives up after ten seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -195,7 +194,6 @@ impl GithubClient {
     }
 
     /// Reads one page of `path`, counted from 1.
-    #[allow(dead_code, reason = "for pollers")]
     pub(crate) async fn get_page<P: Page>(
         &self,
         path: &str,
@@ -207,7 +205,6 @@ impl GithubClient {
     /// All of a list in which what changes comes to the front: its pages up to the first that is as
     /// it was, and the others as they were last read. Now and then [`get_all`](Self::get_all) must
     /// find what changed without coming to the front.
-    #[allow(dead_code, reason = "for pollers")]
     pub(crate) async fn get_front<P: Page>(&self, path: &str) -> Result<Vec<P::Item>> {
         let access = self.access(path).await?;
         let mut items = Vec::new();
@@ -328,7 +325,6 @@ impl GithubClient {
     }
 
     /// What `path` was when it was last read.
-    #[allow(dead_code, reason = "for pollers")]
     fn remembered<T: Readable>(&self, access: &Access, path: &str) -> Option<Read<T>> {
         let known = lock(&self.cache).get(&access.key(path));
         let known = known.filter(|known| known.kind == TypeId::of::<T>())?;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, Method, StatusCode};
 
-use super::share::{Allowance, Primary, Share};
+use super::share::{Primary, Share};
 use super::window::Urgency;
 use crate::error::{Code, Error, Result};
-use crate::model::RateLimit;
+use crate::model::{Allowance, RateLimit};
 
 /// The first wait after a secondary limit that names none.
 const SECONDARY_WAIT: TimeDelta = TimeDelta::seconds(60);
@@ -116,9 +116,9 @@ impl Limits {
         let mut share = self.share.clone();
         if share.turn(now) {
             let primary = Primary { remaining: primary.limit, ..primary };
-            return Some(Allowance { left: share.left(&primary), reset_at: now + WINDOW });
+            return Some(share.allowance(&primary, now + WINDOW));
         }
-        Some(Allowance { left: share.left(&primary), reset_at: primary.reset_at })
+        Some(share.allowance(&primary, primary.reset_at))
     }
 
     /// Learns from an answer; an error when it was a limit and not a lack of rights.

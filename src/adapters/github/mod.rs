@@ -36,6 +36,5 @@ pub use client::GithubClient;
 pub use credentials::Credential;
 pub(crate) use installations::Installed;
 pub use registrar::GithubRegistrar;
-pub use share::Allowance;
 pub use standing::{Identity, Standing};
 pub use turns::Readiness;

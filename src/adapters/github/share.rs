@@ -5,6 +5,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::model::Allowance;
+
 /// What is told of the same hour may differ by a little.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(2);
 /// Of so many requests one is kept for acts, however much others have used.
@@ -18,15 +20,6 @@ pub(super) struct Primary {
     pub(super) limit: u32,
     pub(super) remaining: u32,
     pub(super) reset_at: DateTime<Utc>,
-}
-
-/// What is left of the budget for looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allowance {
-    /// Charged requests that looks may still make until then; those not modified are free.
-    pub left: u32,
-    /// When all of them are there again.
-    pub reset_at: DateTime<Utc>,
 }
 
 /// Our share, and what looks have used of it.
@@ -50,6 +43,11 @@ impl Share {
     /// Charged requests an hour that looks may make.
     fn most(&self, limit: u32) -> u32 {
         u32::try_from(u64::from(limit) * u64::from(self.percent) / 100).unwrap_or(limit)
+    }
+
+    /// What looks may cost, and what of it is left until `reset_at`.
+    pub(super) fn allowance(&self, primary: &Primary, reset_at: DateTime<Utc>) -> Allowance {
+        Allowance { share: self.most(primary.limit), left: self.left(primary), reset_at }
     }
 
     /// What looks may still use, with all that is under way counted as charged.

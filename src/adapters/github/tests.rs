@@ -8,9 +8,10 @@ use futures::future::{join_all, try_join_all};
 
 use super::cache::Cache;
 use super::models::{Account, Repository, Runs};
-use super::{Allowance, AppKey, Credential, GithubClient, GithubRegistrar};
+use super::{AppKey, Credential, GithubClient, GithubRegistrar};
 use crate::config::{RegistrationKind, RunnerConfig, Sources, StartInput, load};
 use crate::error::Code;
+use crate::model::Allowance;
 use crate::model::{Labels, Origin, Repo, Scope};
 use crate::ports::{NewRunner, Registrar, Registration};
 use crate::simulator::tests::keys::pairs;

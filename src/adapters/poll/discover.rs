@@ -51,13 +51,14 @@ impl Discovery {
     }
 
     /// The repositories, and those that are named and could not be found.
-    pub(super) async fn list(&self) -> Result<Listing> {
+    /// `all`: also what changed without a push, which comes to no list's front.
+    pub(super) async fn list(&self, all: bool) -> Result<Listing> {
         let (listed, unlisted) = match self.client.installed(self.owner.as_deref()).await? {
             Some(installed) => of_installations(installed)?,
             None => {
                 let listed = match &self.owner {
-                    Some(owner) => self.of_owner(owner).await?,
-                    None => self.repositories("/user/repos?").await?,
+                    Some(owner) => self.of_owner(owner, all).await?,
+                    None => self.repositories("/user/repos?", all).await?,
                 };
                 (listed, BTreeMap::new())
             }
@@ -79,25 +80,29 @@ impl Discovery {
         Ok(Listing { found, lost, unlisted })
     }
 
-    async fn of_owner(&self, owner: &str) -> Result<Vec<Repository>> {
+    async fn of_owner(&self, owner: &str, all: bool) -> Result<Vec<Repository>> {
         let account: Account = self.client.get(&format!("/users/{owner}")).await?;
         if account.is_org() {
-            return self.repositories(&format!("/orgs/{owner}/repos?type=all&")).await;
+            return self.repositories(&format!("/orgs/{owner}/repos?type=all&"), all).await;
         }
         match self.client.get::<Account>("/user").await {
             Ok(me) if me.login.eq_ignore_ascii_case(owner) => {
-                self.repositories("/user/repos?affiliation=owner&").await
+                self.repositories("/user/repos?affiliation=owner&", all).await
             }
             // A token that somebody got for an app is nobody's: then only what is public is listed.
             Ok(_) | Err(Error { code: Code::TokenDenied | Code::NotFound, .. }) => {
-                self.repositories(&format!("/users/{owner}/repos?type=owner&")).await
+                self.repositories(&format!("/users/{owner}/repos?type=owner&"), all).await
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn repositories(&self, path: &str) -> Result<Vec<Repository>> {
-        self.client.get_all::<Vec<_>>(&format!("{path}sort=pushed&direction=desc")).await
+    async fn repositories(&self, path: &str, all: bool) -> Result<Vec<Repository>> {
+        let path = format!("{path}sort=pushed&direction=desc");
+        match all {
+            true => self.client.get_all::<Vec<_>>(&path).await,
+            false => self.client.get_front::<Vec<_>>(&path).await,
+        }
     }
 }
 

@@ -63,16 +63,23 @@ impl Looker {
         Ok(seen)
     }
 
+    /// Runs that failed within `since_days`. The address has no date in it, so that GitHub can answer
+    /// "not modified" until another run fails.
     async fn failed(&self, repo: &Repo, now: DateTime<Utc>) -> Result<u32> {
         let since = now - TimeDelta::days(self.since_days.into());
-        // By whole days, so that the address is one that GitHub can answer with "not modified".
-        let day = since.date_naive();
-        let path = format!(
-            "/repos/{repo}/actions/runs?exclude_pull_requests=true&status=failure&created=%3E%3D{day}"
-        );
-        let runs = self.client.get_all::<Runs>(&path).await?;
+        let path = format!("/repos/{repo}/actions/runs?exclude_pull_requests=true&status=failure");
         let recent = |run: &&Run| run.created_at.is_none_or(|created| created >= since);
-        Ok(u32::try_from(runs.iter().filter(recent).count()).unwrap_or(u32::MAX))
+        let mut failed = 0;
+        for number in 1.. {
+            let page = self.client.get_page::<Runs>(&path, number).await?;
+            let count = page.items.iter().filter(recent).count();
+            failed += count;
+            // The newest come first: where one is too old, so are all that follow.
+            if count < page.items.len() || !page.more {
+                break;
+            }
+        }
+        Ok(u32::try_from(failed).unwrap_or(u32::MAX))
     }
 
     fn sort_out(

@@ -1,5 +1,9 @@
 use super::*;
 
+fn left(limits: &Limits, second: i64) -> Option<(u32, DateTime<Utc>)> {
+    limits.allowance(at(second)).map(|allowance| (allowance.left, allowance.reset_at))
+}
+
 fn at(second: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
 }
@@ -142,7 +146,7 @@ fn looks_stop_at_their_share_and_launches_and_removals_go_on() {
     assert!(limits.begin(LOOK, at(0)).unwrap());
     assert_eq!(wait(&mut limits, 200, &told, ""), None);
     limits.end(LOOK, true);
-    assert_eq!(limits.allowance(at(0)), Some(Allowance { left: 1, reset_at: at(900) }));
+    assert_eq!(left(&limits, 0), Some((1, at(900))));
     assert!(limits.begin(LOOK, at(0)).unwrap());
     assert!(!limits.begin(LOOK, at(0)).unwrap(), "it waits for what becomes of the other one");
     limits.end(LOOK, false);
@@ -154,7 +158,7 @@ fn looks_stop_at_their_share_and_launches_and_removals_go_on() {
     assert!(limits.begin(LAUNCH, at(0)).unwrap() && limits.begin(REMOVAL, at(0)).unwrap());
     let forecast = limits.budget(at(0)).unwrap().forecast;
     assert!(forecast.starts_with("Looks have used their share of 2 of 100"), "{forecast}");
-    assert_eq!(limits.allowance(at(900)), Some(Allowance { left: 2, reset_at: at(4_500) }));
+    assert_eq!(left(&limits, 900), Some((2, at(4_500))));
     assert!(limits.begin(LOOK, at(900)).unwrap(), "a new hour");
 }
 
