@@ -18,6 +18,7 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("simulator", &[]),
     ("model", &["error"]),
     ("config", &["error", "model", "schema"]),
+    ("webhook", &["config", "demand", "error", "model"]),
     ("ports", &["error", "model"]),
     ("pace", &["error", "model"]),
     ("history", &["error", "model"]),
@@ -49,6 +50,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "snapshot",
             "supply",
             "views",
+            "webhook",
         ],
     ),
     (
@@ -86,6 +88,8 @@ const MATRIX: &[(&str, &[&str])] = &[
             "assemble",
             "audit",
             "config",
+            "demand::Heard",
+            "demand::JobState",
             "doctor",
             "error",
             "model",
@@ -95,6 +99,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "schema",
             "snapshot",
             "views",
+            "webhook",
         ],
     ),
     // It plays all roles at once.
