@@ -30,14 +30,15 @@ pub struct ToldJob {
 }
 
 impl ToldJob {
-    /// The job, which waits since `queued_at`. Its page is shown if it is one of the server at
-    /// `server_url`.
+    /// The job, which waits since `queued_at`, and did when this was told, at `seen_at`. Its page is
+    /// shown if it is one of the server at `server_url`.
     pub fn job(
         &self,
         repo: &Repo,
         scope: &Scope,
         server_url: &str,
         queued_at: DateTime<Utc>,
+        seen_at: DateTime<Utc>,
     ) -> Job {
         let JobRef { id, run_id, name, url } = self.reference(server_url);
         Job {
@@ -49,6 +50,7 @@ impl ToldJob {
             url,
             labels: Labels::of_strangers(self.labels.iter().flatten()),
             queued_at,
+            seen_at,
         }
     }
 

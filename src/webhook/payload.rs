@@ -69,6 +69,7 @@ impl Payload {
             // An account that is no organisation has runners of its repositories only.
             _ => Scope::Repo(repo.clone()),
         };
-        Ok(Heard { job: job.job(repo, &scope, server_url, since.min(now)), state, at: now })
+        let job = job.job(repo, &scope, server_url, since.min(now), now);
+        Ok(Heard { job, state, at: now })
     }
 }

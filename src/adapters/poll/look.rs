@@ -91,7 +91,8 @@ impl Looker {
                 Some("queued") => {
                     let since = seen.created_at.or(seen.started_at);
                     let since = since.or(runs.get(&seen.run_id).and_then(|run| run.created_at));
-                    queued.push(seen.job(repo, &scope, &self.server_url, since.unwrap_or(now)));
+                    let since = since.unwrap_or(now);
+                    queued.push(seen.job(repo, &scope, &self.server_url, since, now));
                 }
                 Some("in_progress") => in_progress.extend(seen.running(&self.server_url)),
                 _ => {}
