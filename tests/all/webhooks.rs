@@ -6,11 +6,12 @@ use std::time::Duration;
 use runner_kit::simulator::{
     Delivery, HookFault, JobSpec, JobStatus, Often, RepoSpec, RunSpec, Simulator,
 };
+use serde_json::json;
 use tokio::net::UnixListener;
 use tokio::process::Child;
 
 use crate::support::hook::{SECRET, delivery, queued};
-use crate::support::http::Site;
+use crate::support::http::{Server, Site};
 use crate::support::program::Home;
 use crate::support::world::World;
 
@@ -163,6 +164,30 @@ async fn a_job_of_which_nothing_was_told_is_found_by_the_next_poll() {
     let sent = world.github.deliveries().into_iter().filter(|one| one.status.is_some()).count();
     assert_eq!(sent, 1, "nothing but the ping came");
     service.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_of_tools_takes_webhooks_while_the_loop_is_in_it_and_no_longer() {
+    let world = World::new("hook-tools", &[HOUR, KNOWN]).await;
+    world.github.add_repo(RepoSpec::new(REPO));
+    let server = Server::start(&world.home, "").await;
+    let state = world.home.path().join("state/ipfs-accelerate/http-token");
+    let token = std::fs::read_to_string(state).unwrap();
+    let arguments = json!({ "background": false, "max_runners": 1 });
+    let params = json!({ "name": "runner_start_autoscaler", "arguments": arguments });
+    let start = server.modern("tools/call", params).bearer(&token);
+    let staying = tokio::spawn(start.send());
+    while world.home.run("runner status").await.data()["last_check"].is_null() {}
+    world.github.hook(&format!("http://{}/webhooks/github", server.address), SECRET);
+    world.github.wait_for_deliveries(|all| all.len() == 1).await;
+    queue(&world, "build");
+    all_done(&world, 1).await;
+    world.until_nothing_is_left().await;
+    assert_eq!(world.home.run("runner stop").await.code, 0);
+    assert_eq!(staying.await.unwrap().status, 200);
+    let after = queued(REPO, 9, &["self-hosted"]);
+    let reply = delivery(&server, "workflow_job", "9", &after).send().await;
+    assert_eq!(reply.refused(), (503, "not_found".into()));
 }
 
 /// Says nothing to whoever calls.

@@ -42,6 +42,7 @@ use self::endpoint::Endpoint;
 use self::refusal::Refusal;
 pub use self::tokens::Role;
 use self::webhooks::Webhooks;
+pub use self::webhooks::secrets as webhook_secrets;
 use super::host::Host;
 use super::mcp::McpServer;
 use crate::audit::Transport;

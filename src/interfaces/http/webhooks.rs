@@ -38,7 +38,7 @@ const OUTCOMES: [&str; 6] = ["heard", "ping", "repeated", "ignored", "refused", 
 pub(super) type Deliveries = Family<[(&'static str, &'static str); 1], Counter>;
 
 /// The secrets that `loaded` names; `None` where there are none, and webhooks are not taken.
-pub(super) fn secrets(loaded: &Loaded) -> Result<Option<Secrets>> {
+pub fn secrets(loaded: &Loaded) -> Result<Option<Secrets>> {
     match (&loaded.webhook_secret, &loaded.webhook_secret_file) {
         (Some(secret), _) => {
             Secrets::of(secret.expose_secret(), "RUNNER_KIT_WEBHOOK_SECRET").map(Some)
