@@ -24,8 +24,9 @@ impl Shapes {
             "repository": self.repo(repo, owner, true),
             "sender": self.owner(owner),
         });
-        if let Some(org) = owner.filter(|owner| owner.organization) {
-            payload["organization"] = self.organization(org);
+        let org = owner.filter(|owner| owner.organization);
+        if let (Some(org), Some(payload)) = (org, payload.as_object_mut()) {
+            payload.insert("organization".into(), self.organization(org));
         }
         payload
     }
