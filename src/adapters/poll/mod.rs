@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 
 use self::discover::{Discovery, Listing};
 use self::look::Looker;
-use self::schedule::{Schedule, State};
+use self::schedule::{Due, Room, Schedule, State};
 use crate::adapters::github::GithubClient;
 use crate::config::RunnerConfig;
 use crate::demand::{Board, Watched};
@@ -100,7 +100,9 @@ impl Poller {
     async fn look(&self, known: &mut Known) -> Result<()> {
         let now = Utc::now();
         self.refresh_list(known, now).await?;
-        let due = self.schedule.due(&known.repos, &self.board.restless(), now);
+        let room = Room { reads: u32::MAX, firsts: u32::MAX };
+        let Due { repos: due, .. } =
+            self.schedule.due(&known.repos, &self.board.restless(), room, now);
         let looks = due.into_iter().filter_map(|repo| {
             let state = known.repos.get(&repo)?;
             let (in_org, failures) = (state.in_org, self.schedule.failures_due(state, now));
