@@ -122,8 +122,14 @@ pub struct Demand {
     pub unlooked: BTreeSet<Repo>,
     /// Whether it is known which repositories there are.
     pub is_listed: bool,
+    /// Whether polls see nothing just now, so that this is what others told and no more.
+    pub is_partial: bool,
     /// The API budget after this look.
     pub rate_limit: Option<RateLimit>,
+    /// The part of it that looks may use.
+    pub allowance: Option<Allowance>,
+    /// When a pass can go on with what limits made it leave.
+    pub go_on_at: Option<DateTime<Utc>>,
     /// Grows with every change of what is known.
     pub revision: u64,
 }
@@ -166,6 +172,17 @@ pub struct RateLimit {
     pub reset_at: DateTime<Utc>,
     /// One sentence: whether the budget lasts until then.
     pub forecast: String,
+}
+
+/// What looks may cost of the hourly budget: requests that are not modified are free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Charged requests in an hour.
+    pub share: u32,
+    /// What is left of them.
+    pub left: u32,
+    /// When they are all there again.
+    pub reset_at: DateTime<Utc>,
 }
 
 /// A runner as GitHub lists it.

@@ -22,7 +22,7 @@ use self::look::Looker;
 use self::schedule::{Due, Room, Schedule, State};
 use crate::adapters::github::GithubClient;
 use crate::config::RunnerConfig;
-use crate::demand::{Board, Watched};
+use crate::demand::{Board, Standing, Watched};
 use crate::error::{Code, Error, Result};
 use crate::model::{Demand, Repo};
 
@@ -86,7 +86,11 @@ impl Poller {
     async fn pass(&self) -> Result<()> {
         let mut known = self.known.lock().await;
         let passed = self.look(&mut known).await;
-        self.board.budget(self.client.budget());
+        self.board.stand(Standing {
+            rate_limit: self.client.budget(),
+            allowance: None,
+            go_on_at: None,
+        });
         self.board.blind(passed.as_ref().err().cloned());
         passed
     }
