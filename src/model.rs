@@ -1,11 +1,12 @@
 //! The nouns: repositories, scopes, labels, jobs, demand, runners. No IO, no decisions.
 //!
 //! Text that comes from GitHub or from containers is untrusted: adapters pass it through
-//! [`clean_text`] before it gets here.
+//! [`clean_text`] before it gets here; [`ToldJob`] does that with jobs, wherever GitHub tells of them.
 
 mod labels;
 mod names;
 mod secrets;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use labels::{Labels, is_hosted, served_by};
 pub use names::{REPO_PATTERN, Repo, Scope, is_owner};
 pub use secrets::{REDACTED, names_a_secret, redacted};
+pub use told::ToldJob;
 
 use crate::error::{Code, Error};
 

@@ -263,6 +263,11 @@ pub struct OperatorOptions {
     #[arg(long, value_name = "ORIGIN,...")]
     #[schemars(extend("examples" = [["https://board.example.org"]]))]
     pub http_origins: Option<Vec<String>>,
+
+    /// File with the secret of GitHub's webhooks, which are taken by HTTP then; while it is being
+    /// changed, the old one and the new one in a line each (default: none, webhooks are refused).
+    #[arg(long, value_name = "FILE")]
+    pub webhook_secret_file: Option<String>,
 }
 
 /// How runners register, as it is asked for.

@@ -18,6 +18,7 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("simulator", &[]),
     ("model", &["error"]),
     ("config", &["error", "model", "schema"]),
+    ("webhook", &["config", "demand", "error", "model"]),
     ("ports", &["error", "model"]),
     ("pace", &["error", "model"]),
     ("history", &["error", "model"]),
@@ -53,6 +54,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "snapshot",
             "supply",
             "views",
+            "webhook",
         ],
     ),
     (
@@ -91,6 +93,8 @@ const MATRIX: &[(&str, &[&str])] = &[
             "assemble",
             "audit",
             "config",
+            "demand::Heard",
+            "demand::JobState",
             "doctor",
             "error",
             "model",
@@ -100,6 +104,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "schema",
             "snapshot",
             "views",
+            "webhook",
         ],
     ),
     // It plays all roles at once.

@@ -21,3 +21,4 @@ mod house;
 mod http;
 mod resources;
 mod support;
+mod webhooks;

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::model::ToldJob;
+
 /// One page of a list.
 pub(crate) trait Page: DeserializeOwned + Serialize + 'static {
     /// What is listed.
@@ -67,28 +69,15 @@ pub(crate) struct Run {
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Jobs {
-    jobs: Vec<Job>,
+    jobs: Vec<ToldJob>,
 }
 
 impl Page for Jobs {
-    type Item = Job;
+    type Item = ToldJob;
 
-    fn items(self) -> Vec<Job> {
+    fn items(self) -> Vec<ToldJob> {
         self.jobs
     }
-}
-
-#[derive(Debug, Clone, Deserialize, Serialize)]
-pub(crate) struct Job {
-    pub(crate) id: u64,
-    pub(crate) run_id: u64,
-    pub(crate) status: Option<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) html_url: Option<String>,
-    pub(crate) labels: Option<Vec<String>>,
-    pub(crate) runner_name: Option<String>,
-    pub(crate) created_at: Option<DateTime<Utc>>,
-    pub(crate) started_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]

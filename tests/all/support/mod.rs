@@ -1,6 +1,7 @@
 //! Worlds for tests: what several of them need.
 
 pub(crate) mod client;
+pub(crate) mod hook;
 pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod program;
