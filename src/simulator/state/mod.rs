@@ -17,6 +17,7 @@ use super::{
     model::{Account, Job, JobStatus, Repo, Run, Runner, Scope},
     options::Options,
     random::Random,
+    scaleset::Sets,
     spec::{JobSpec, RepoSpec},
 };
 
@@ -40,6 +41,7 @@ pub struct State {
     departed: Vec<Runner>,
     credentials: HashMap<String, Credential>,
     pub(super) apps: Apps,
+    pub(super) sets: Sets,
 }
 
 /// What the state was asked about does not exist.
@@ -62,6 +64,7 @@ impl State {
             departed: Vec::new(),
             credentials: HashMap::new(),
             apps: Apps::default(),
+            sets: Sets::default(),
             options,
         };
         let logins: Vec<_> = state.options.tokens.iter().map(|(_, login)| login.clone()).collect();
@@ -235,7 +238,7 @@ impl State {
         self.next_id
     }
 
-    fn covers(scope: &Scope, repo: &str) -> bool {
+    pub(super) fn covers(scope: &Scope, repo: &str) -> bool {
         match scope {
             Scope::Repo(own) => own.eq_ignore_ascii_case(repo),
             Scope::Org(org) => {
