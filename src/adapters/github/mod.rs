@@ -11,12 +11,12 @@ mod cache;
 mod client;
 pub mod credentials;
 mod errors;
-mod fresh;
+pub(crate) mod fresh;
 mod installations;
 mod limits;
 pub(crate) mod models;
 mod registrar;
-mod retry;
+pub(crate) mod retry;
 mod standing;
 
 pub use app::AppKey;
