@@ -107,7 +107,8 @@ impl World {
         let mut told = self.noted.told.subscribe();
         let such = told.wait_for(|told| told.last().is_some_and(|last| is_so(last.as_ref())));
         let told = timeout(Duration::from_secs(7_200), such).await;
-        told.expect("it is told within two hours").unwrap().last().cloned().flatten()
+        let Ok(told) = told else { panic!("never told; {:?}", self.sets.warnings()) };
+        told.unwrap().last().cloned().flatten()
     }
 
     async fn queued(&self, jobs: usize) -> Assigned {
@@ -146,8 +147,6 @@ impl World {
     }
 
     async fn acknowledged(&self, message: u64) {
-        let all = self.github.wait_until(|_| true);
-        all.await;
         let seen = async {
             while !self.set().acknowledged.contains(&message) {
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -103,8 +103,10 @@ impl Transport {
                 "Give an address such as https://api.github.com.",
             )
         };
+        // Every request has a whole address, of whose parts octocrab would repeat a base's path.
+        let base = config.api_url.split('/').take(3).collect::<Vec<_>>().join("/");
         let api = Octocrab::builder()
-            .base_uri(config.api_url.as_str())
+            .base_uri(base)
             .map_err(failed)?
             .set_connect_timeout(Some(Duration::from_secs(10)))
             .set_read_timeout(Some(READ))
