@@ -105,7 +105,10 @@ impl Simulator {
 
     /// Somebody else opens a session of the set, in place of any that is open.
     pub fn take_session(&self, name: &str) -> Result<(), Unknown> {
-        self.change_sets(|sets, now| sets.open(name, "somebody-else", now))
+        self.change_sets(|sets, now| {
+            let id = sets.named(name)?.id;
+            sets.open(id, "somebody-else", now)
+        })
     }
 
     /// Makes the set's queue token worthless, while its session goes on.

@@ -331,8 +331,7 @@ async fn open(
             let kind = "RunnerScaleSetSessionConflictException";
             return Err(Refused(StatusCode::CONFLICT, kind, message));
         }
-        let name = set.name.clone();
-        world.state.sets.open(&name, &opening.owner_name, now);
+        world.state.sets.open(id, &opening.owner_name, now);
         session(&github, world, &scope, id)
     })
 }

@@ -257,8 +257,7 @@ impl Sets {
     }
 
     /// Opens a session in place of any other.
-    pub(super) fn open(&mut self, name: &str, owner: &str, now: Time) -> Option<()> {
-        let id = self.named(name)?.id;
+    pub(super) fn open(&mut self, id: u64, owner: &str, now: Time) -> Option<()> {
         let token = self.queue_token(now + chrono::TimeDelta::hours(1));
         let random = self.random();
         let session =

@@ -110,9 +110,14 @@ async fn a_set_that_was_deleted_is_made_anew_and_its_jobs_come_again() {
     world.acknowledged(1).await;
     let before = world.set().id;
     world.github.delete_scale_set(SET).unwrap();
-    world.told(|last| last.is_none()).await;
+    let anew = async {
+        while world.github.scale_set(SET).is_none_or(|set| set.id == before) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(600), anew).await.unwrap();
     world.queued(1).await;
-    assert_ne!(world.set().id, before);
+    world.acknowledged(1).await;
     let (_, process) = world.launch("one").await;
     assert_eq!(process.await.unwrap(), 0);
 }
