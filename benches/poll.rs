@@ -13,12 +13,13 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use runner_kit::adapters::github::GithubClient;
 use runner_kit::adapters::poll::Poller;
 use runner_kit::config::{Sources, StartInput, load};
-use runner_kit::ports::DemandSource;
+
 use runner_kit::simulator::{Options, RepoSpec, Simulator, TOKEN};
 
 /// Set for the child that is the simulated GitHub: how many repositories it has.
@@ -62,7 +63,7 @@ async fn measure() {
     let mut config = load(&sources, &StartInput::default()).unwrap().config;
     config.poll_interval = Duration::ZERO;
     let client = GithubClient::new(&config, TOKEN.into()).unwrap();
-    let poller = Poller::new(client.clone(), &config).unwrap();
+    let poller = Poller::new(client.clone(), Arc::default(), &config).unwrap();
 
     assert_eq!(poller.demand().await.unwrap().repos.len(), count);
     let remaining = |client: &GithubClient| client.budget().unwrap().remaining;

@@ -10,6 +10,7 @@ use crate::adapters::docker::DockerEngine;
 use crate::adapters::github::{GithubClient, GithubRegistrar, credentials};
 use crate::adapters::poll::Poller;
 use crate::config::{EngineKind, Environment, RunnerConfig};
+use crate::demand::Board;
 use crate::error::Result;
 use crate::history::History;
 use crate::lifecycle::Parts;
@@ -42,13 +43,19 @@ pub fn kit(config: RunnerConfig, env: &Environment, mode: Mode) -> Result<Runner
 
 /// GitHub, history and samples as `config` says, with `engine`.
 pub fn parts(config: &RunnerConfig, env: &Environment, engine: Arc<dyn Engine>) -> Result<Parts> {
-    let github =
-        Arc::new(Github { config: config.clone(), env: env.clone(), ready: OnceCell::new() });
+    let board = Arc::new(Board::default());
+    let github = Arc::new(Github {
+        config: config.clone(),
+        env: env.clone(),
+        board: board.clone(),
+        ready: OnceCell::new(),
+    });
     let history = Arc::new(History::open(&config.state_dir, Utc::now())?);
     let samples = config.state_dir.join(format!("{}.samples.jsonl", config.instance));
     let samples = Arc::new(Samples::open(samples, Utc::now().timestamp()));
     let mut parts = Parts::new(github.clone(), github, engine, history, Arc::new(Utc::now));
     parts.samples = samples;
+    parts.board = board;
     Ok(parts)
 }
 
@@ -56,6 +63,7 @@ pub fn parts(config: &RunnerConfig, env: &Environment, engine: Arc<dyn Engine>) 
 struct Github {
     config: RunnerConfig,
     env: Environment,
+    board: Arc<Board>,
     ready: OnceCell<(GithubRegistrar, Poller)>,
 }
 
@@ -64,7 +72,7 @@ impl Github {
         let connect = || async {
             let token = credentials::credential(&self.config, &self.env).await?;
             let client = GithubClient::new(&self.config, token)?;
-            let poller = Poller::new(client.clone(), &self.config)?;
+            let poller = Poller::new(client.clone(), self.board.clone(), &self.config)?;
             Ok((GithubRegistrar::new(client, &self.config), poller))
         };
         self.ready.get_or_try_init(connect).await
@@ -75,6 +83,14 @@ impl Github {
 impl DemandSource for Github {
     async fn demand(&self) -> Result<Demand> {
         self.ready().await?.1.demand().await
+    }
+
+    fn known(&self) -> Option<Demand> {
+        Some(self.board.demand(Utc::now()))
+    }
+
+    async fn changed(&self) {
+        self.board.changed().await;
     }
 }
 

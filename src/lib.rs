@@ -71,6 +71,7 @@ pub mod adapters;
 pub mod assemble;
 pub mod audit;
 pub mod config;
+pub mod demand;
 pub mod doctor;
 pub mod error;
 pub mod history;

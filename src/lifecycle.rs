@@ -7,9 +7,10 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::demand::Board;
 use crate::error::{Code, Error, Result};
 use crate::history::{Entry, History};
-use crate::model::{Container, Demand, Ended, Phase, Registered, Runner, Scope};
+use crate::model::{Container, Ended, Phase, Registered, Runner, Scope};
 use crate::plan::Removal;
 use crate::ports::{
     DemandSource, Deregistered, Engine, Host, Launch, NewRunner, Registrar, Registration, Report,
@@ -31,6 +32,8 @@ pub struct Parts {
     pub registrar: Arc<dyn Registrar>,
     /// Where they run.
     pub engine: Arc<dyn Engine>,
+    /// Where those who are told of jobs unasked put what they hear; `source` reads it.
+    pub board: Arc<Board>,
     /// Where their ends are remembered.
     pub history: Arc<History>,
     /// Where the numbers of the last day are kept.
@@ -52,12 +55,11 @@ pub(crate) enum Failure {
     Cancelled,
 }
 
-/// What was seen in one look.
+/// The runners as engine and GitHub saw them in one look.
 #[derive(Debug)]
 pub(crate) struct Observation {
     pub(crate) containers: Vec<Container>,
     pub(crate) registered: BTreeMap<Scope, Vec<Registered>>,
-    pub(crate) demand: Result<Demand>,
     /// The first scope that could not be listed.
     pub(crate) trouble: Option<Error>,
 }
@@ -73,7 +75,8 @@ impl Parts {
     ) -> Self {
         let permits = Arc::new(Semaphore::new(LAUNCHES));
         let samples = Arc::new(Samples::in_memory());
-        Self { source, registrar, engine, history, samples, clock, host: Arc::default(), permits }
+        let (board, host) = (Arc::default(), Arc::default());
+        Self { source, registrar, engine, board, history, samples, clock, host, permits }
     }
 
     /// What the engine's host is; asked once.
@@ -81,8 +84,7 @@ impl Parts {
         self.host.get_or_try_init(|| self.engine.host()).await
     }
 
-    /// Looks at everything once. Supply is looked at before demand: a job that is taken in between
-    /// then makes us launch too few, which the next look mends, and never too many.
+    /// Looks at the runners once.
     pub(crate) async fn look(&self, scopes: Vec<Scope>) -> Result<Observation> {
         let containers = self.engine.containers().await?;
         let mut registered = BTreeMap::new();
@@ -93,8 +95,7 @@ impl Parts {
                 Err(error) => trouble = trouble.or(Some(error)),
             }
         }
-        let demand = self.source.demand().await;
-        Ok(Observation { containers, registered, demand, trouble })
+        Ok(Observation { containers, registered, trouble })
     }
 
     /// GitHub's runners in the scopes of `containers` and in `scopes`.
@@ -159,6 +160,7 @@ impl Parts {
             phase: Phase::Starting,
             since: (self.clock)(),
             lost_since: None,
+            spent_at: None,
             job: None,
         };
         Ok(self.remove(&runner, Removal::ByHand, false).await?.is_some())

@@ -7,7 +7,7 @@ mod labels;
 mod names;
 mod secrets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -39,6 +39,29 @@ pub struct Job {
     pub labels: Labels,
     /// Since when it waits.
     pub queued_at: DateTime<Utc>,
+    /// When it was last known to wait: whoever told us was asked, or spoke, then.
+    pub seen_at: DateTime<Utc>,
+}
+
+impl Job {
+    /// The job by name and address.
+    pub fn named(&self) -> JobRef {
+        let Self { id, run_id, name, url, .. } = self;
+        JobRef { id: *id, run_id: *run_id, name: name.clone(), url: url.clone() }
+    }
+}
+
+/// Jobs of which only the number is known, as a scale set's statistics tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// Where runners for them are registered.
+    pub scope: Scope,
+    /// What they may ask for.
+    pub labels: Labels,
+    /// How many wait.
+    pub jobs: usize,
+    /// When this was known.
+    pub seen_at: DateTime<Utc>,
 }
 
 /// A job that a runner has taken.
@@ -83,16 +106,24 @@ pub struct RepoDemand {
 }
 
 /// The whole demand as it is now: a level, never an increment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Demand {
     /// What each watched repository asks for, in the order of their names.
     pub repos: Vec<RepoDemand>,
+    /// Jobs beside these, of which only the number is known.
+    pub counted: Vec<Counted>,
     /// Repositories that could not be looked at: nothing is decided about these.
     pub unseen: BTreeMap<Repo, Error>,
     /// Accounts, in small letters, whose repositories could not even be listed, while others' could.
     pub unlisted: BTreeMap<String, Error>,
+    /// Repositories whose turn to be looked at has not come yet.
+    pub unlooked: BTreeSet<Repo>,
+    /// Whether it is known which repositories there are.
+    pub is_listed: bool,
     /// The API budget after this look.
     pub rate_limit: Option<RateLimit>,
+    /// Grows with every change of what is known.
+    pub revision: u64,
 }
 
 impl Demand {
@@ -108,14 +139,17 @@ impl Demand {
 
     /// Whether everything that decides about `scope` was seen.
     pub fn has_seen(&self, scope: &Scope) -> bool {
+        let is_seen =
+            |repo: &Repo| !self.unseen.contains_key(repo) && !self.unlooked.contains(repo);
+        let mut hidden = self.unseen.keys().chain(&self.unlooked);
         let listed = |owner: &str| !self.unlisted.contains_key(&owner.to_ascii_lowercase());
-        match scope {
-            Scope::Repo(repo) => listed(repo.owner()) && !self.unseen.contains_key(repo),
-            Scope::Org(org) => {
-                listed(org)
-                    && !self.unseen.keys().any(|repo| repo.owner().eq_ignore_ascii_case(org))
+        self.is_listed
+            && match scope {
+                Scope::Repo(repo) => listed(repo.owner()) && is_seen(repo),
+                Scope::Org(org) => {
+                    listed(org) && !hidden.any(|repo| repo.owner().eq_ignore_ascii_case(org))
+                }
             }
-        }
     }
 }
 
@@ -236,6 +270,9 @@ pub struct Runner {
     pub since: DateTime<Utc>,
     /// Since when GitHub no longer sees it although it once did.
     pub lost_since: Option<DateTime<Utc>>,
+    /// When it was first seen at work or ended, unless it is known on which job: until then it may
+    /// have taken any job that it fits.
+    pub spent_at: Option<DateTime<Utc>>,
     /// The job it works on.
     pub job: Option<RunningJob>,
 }

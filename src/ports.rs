@@ -3,6 +3,8 @@
 //! The loop owns these small interfaces; adapters implement them. Edges only wake (`changed`),
 //! levels decide (`demand`, `containers`, `registered`).
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -18,13 +20,44 @@ pub type Report<'a> = &'a (dyn Fn(&str) + Send + Sync);
 /// Where work comes from.
 #[async_trait]
 pub trait DemandSource: Send + Sync {
-    /// The whole demand as it is now. A failure to see is an error, never an empty demand; a
-    /// repository that alone could not be seen is named in [`Demand::unseen`].
+    /// Asks for the demand. A failure to see is an error, never an empty demand; a repository that
+    /// alone could not be seen is named in [`Demand::unseen`].
     async fn demand(&self) -> Result<Demand>;
 
-    /// Resolves when a new look is worth while. Cancel-safe; a source that can't tell never resolves.
+    /// The demand as it is known without asking: what arrives while somebody asks, and what was
+    /// told unasked. `None` of a source that knows nothing between two questions.
+    fn known(&self) -> Option<Demand> {
+        None
+    }
+
+    /// Resolves when what is [known](Self::known) has changed. Cancel-safe; a source that can't tell
+    /// never resolves.
     async fn changed(&self) {
         std::future::pending::<()>().await;
+    }
+
+    /// The loop has acted on what was known. The first time says that it has begun.
+    fn decided(&self, _: &Decided) {}
+
+    /// The loop has ended: nobody acts on what is told until something is decided again.
+    async fn rest(&self) {}
+}
+
+/// What the loop did with what was known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// The [revision](Demand::revision) that it acted on.
+    pub revision: u64,
+    /// Runners that may still be launched.
+    pub free: usize,
+    /// Runners that exist or are about to, by scope.
+    pub used: BTreeMap<Scope, usize>,
+}
+
+impl Decided {
+    /// How many runners `scope` could have in all: what it has, and what may still be launched.
+    pub fn room(&self, scope: &Scope) -> usize {
+        self.free + self.used.get(scope).copied().unwrap_or_default()
     }
 }
 

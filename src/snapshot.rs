@@ -1,6 +1,7 @@
 //! What the loop publishes after every change: the state that status, lists and screens show.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -29,7 +30,7 @@ pub struct Snapshot {
     /// The last failure, while it lasts.
     pub last_error: Option<LastError>,
     /// What was seen then; none before the first look.
-    pub demand: Option<Demand>,
+    pub demand: Option<Arc<Demand>>,
     /// The runners that have a container.
     pub runners: Vec<Runner>,
     /// Runners that exist or are being launched.

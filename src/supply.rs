@@ -3,29 +3,65 @@
 //!
 //! Pure: the memory is a value. Losing it (a restart) costs some patience, never a runner.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::{Container, Demand, Phase, Registered, Runner, Scope};
+use crate::model::{Container, Demand, Labels, Phase, Registered, Runner, RunningJob, Scope};
+
+/// How long it is remembered what has gone: longer than any job is believed to wait unasked.
+const MOURNED: TimeDelta = TimeDelta::minutes(30);
 
 /// What was seen of each runner, by name.
 #[derive(Debug, Clone, Default)]
-pub struct Memory(BTreeMap<String, Seen>);
+pub struct Memory {
+    seen: BTreeMap<String, Seen>,
+    spent: Vec<Spent>,
+}
 
-#[derive(Debug, Clone, Copy)]
+/// A runner that is no more, and may have had a job that is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spent {
+    /// Its name.
+    pub name: String,
+    /// Where it was registered.
+    pub scope: Scope,
+    /// What it could serve.
+    pub labels: Labels,
+    /// When that was first seen.
+    pub at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone)]
 struct Seen {
+    scope: Scope,
+    labels: Labels,
     phase: Phase,
     since: DateTime<Utc>,
     /// It was online or busy at some time.
     known: bool,
     lost_since: Option<DateTime<Utc>>,
+    /// When it was first seen at work or ended.
+    spent_at: Option<DateTime<Utc>>,
+    /// It was told on which job it works or worked.
+    explained: bool,
 }
 
 impl Memory {
     /// Whether the runner `name` was online or busy at some time.
     pub fn was_online(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|seen| seen.known)
+        self.seen.get(name).is_some_and(|seen| seen.known)
+    }
+
+    /// Runners that are no more, and may have taken a job that was waiting when they were there.
+    pub fn spent(&self) -> &[Spent] {
+        &self.spent
+    }
+
+    /// The runner `name` is no more, and has certainly taken no job.
+    pub fn dismiss(&mut self, name: &str) {
+        self.seen.remove(name);
+        self.spent.retain(|spent| spent.name != name);
     }
 
     /// The runners as they are now. A scope that is missing in `registered` could not be listed:
@@ -37,27 +73,51 @@ impl Memory {
         demand: Option<&Demand>,
         now: DateTime<Utc>,
     ) -> Vec<Runner> {
-        self.0.retain(|name, _| containers.iter().any(|container| container.name == *name));
-        containers
-            .into_iter()
-            .map(|container| {
-                let listed = registered.get(&container.scope);
-                let found =
-                    listed.and_then(|all| all.iter().find(|r| r.name == container.name)).cloned();
-                let before = self.0.get(&container.name).copied();
-                let seen = look(&container, listed.is_some(), found.as_ref(), before, now);
-                self.0.insert(container.name.clone(), seen);
-                Runner {
-                    job: demand.and_then(|demand| demand.job_of(&container.name)).cloned(),
-                    registered: found,
-                    certain: listed.is_some(),
-                    phase: seen.phase,
-                    since: seen.since,
-                    lost_since: seen.lost_since,
-                    container,
-                }
-            })
-            .collect()
+        self.bury(&containers, now);
+        let running = demand.into_iter().flat_map(|demand| &demand.repos);
+        let jobs: HashMap<&str, &RunningJob> = running
+            .flat_map(|repo| &repo.in_progress)
+            .map(|job| (job.runner_name.as_str(), job))
+            .collect();
+        let listed: HashMap<(&Scope, &str), &Registered> = registered
+            .iter()
+            .flat_map(|(scope, all)| all.iter().map(move |one| ((scope, one.name.as_str()), one)))
+            .collect();
+        let join = |container: Container| {
+            let certain = registered.contains_key(&container.scope);
+            let found = listed.get(&(&container.scope, container.name.as_str())).copied();
+            let job = jobs.get(container.name.as_str()).copied();
+            let before = self.seen.get(&container.name);
+            let seen = look(&container, certain, found, job, before, now);
+            let runner = Runner {
+                job: job.cloned(),
+                registered: found.cloned(),
+                certain,
+                phase: seen.phase,
+                since: seen.since,
+                lost_since: seen.lost_since,
+                spent_at: seen.spent_at.filter(|_| !seen.explained),
+                container,
+            };
+            self.seen.insert(runner.container.name.clone(), seen);
+            runner
+        };
+        containers.into_iter().map(join).collect()
+    }
+
+    /// Remembers those that have gone since the last time.
+    fn bury(&mut self, containers: &[Container], now: DateTime<Utc>) {
+        self.spent.retain(|spent| now - spent.at < MOURNED);
+        let there: BTreeSet<&str> = containers.iter().map(|one| one.name.as_str()).collect();
+        let gone: Vec<String> =
+            self.seen.keys().filter(|name| !there.contains(name.as_str())).cloned().collect();
+        for name in gone {
+            let Some(seen) = self.seen.remove(&name) else { continue };
+            if !seen.explained {
+                let Seen { scope, labels, spent_at, .. } = seen;
+                self.spent.push(Spent { name, scope, labels, at: spent_at.unwrap_or(now) });
+            }
+        }
     }
 }
 
@@ -65,12 +125,16 @@ fn look(
     container: &Container,
     certain: bool,
     found: Option<&Registered>,
-    before: Option<Seen>,
+    job: Option<&RunningJob>,
+    before: Option<&Seen>,
     now: DateTime<Utc>,
 ) -> Seen {
     let known = before.is_some_and(|seen| seen.known);
+    let is_away = found.is_none_or(|runner| !runner.online && !runner.busy);
     let (phase, online, lost) = match (container.ended, certain, found) {
         (true, ..) => (Phase::Exited, known, false),
+        // GitHub says so in another way, and perhaps sooner.
+        _ if job.is_some() => (Phase::Busy, true, known && certain && is_away),
         (false, false, _) => (before.map_or(Phase::Starting, |seen| seen.phase), known, false),
         (false, true, Some(runner)) if runner.busy => (Phase::Busy, true, false),
         (false, true, Some(runner)) if runner.online => (Phase::Idle, true, false),
@@ -80,15 +144,22 @@ fn look(
         (false, true, None) if known => (Phase::Busy, true, true),
         (false, true, _) => (Phase::Starting, false, false),
     };
-    let since = before.filter(|seen| seen.phase == phase).map_or(now, |seen| seen.since);
-    let lost_since = lost.then(|| before.and_then(|seen| seen.lost_since).unwrap_or(now));
-    Seen { phase, since, known: known || online, lost_since }
+    let is_spent = matches!(phase, Phase::Busy | Phase::Exited);
+    Seen {
+        scope: container.scope.clone(),
+        labels: container.labels.clone(),
+        phase,
+        since: before.filter(|seen| seen.phase == phase).map_or(now, |seen| seen.since),
+        known: known || online,
+        lost_since: lost.then(|| before.and_then(|seen| seen.lost_since).unwrap_or(now)),
+        // One that is idle after all has taken nothing.
+        spent_at: is_spent.then(|| before.and_then(|seen| seen.spent_at).unwrap_or(now)),
+        explained: job.is_some() || is_spent && before.is_some_and(|seen| seen.explained),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
     use crate::model::{Labels, Origin};
 

@@ -19,7 +19,7 @@ use crate::adapters::poll::Poller;
 use crate::config::{Environment, RunnerConfig, ScopeKind};
 use crate::error::Error;
 use crate::model::{Repo, Scope};
-use crate::ports::{DemandSource, Registrar};
+use crate::ports::Registrar;
 
 /// A check takes no longer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -100,7 +100,7 @@ async fn standing(client: &GithubClient, config: &RunnerConfig) -> Vec<Check> {
 }
 
 async fn rights(client: &Arc<GithubClient>, config: &RunnerConfig) -> Vec<Check> {
-    let poller = match Poller::new(client.clone(), config) {
+    let poller = match Poller::new(client.clone(), Arc::default(), config) {
         Ok(poller) => poller,
         Err(error) => return vec![Check::failed("permissions", &error)],
     };

@@ -165,6 +165,7 @@ fn waiting_jobs_that_nobody_here_can_serve_are_named() {
         url: String::new(),
         labels: Labels::new(labels),
         queued_at: at(0),
+        seen_at: at(0),
     };
     let demand = |queued| Demand {
         repos: vec![RepoDemand {
@@ -178,6 +179,8 @@ fn waiting_jobs_that_nobody_here_can_serve_are_named() {
         unseen: Default::default(),
         unlisted: Default::default(),
         rate_limit: None,
+        is_listed: true,
+        ..Demand::default()
     };
     let ours = Labels::new(["self-hosted", "linux"]);
     let servable = demand(vec![job(&["self-hosted"]), job(&["ubuntu-latest"])]);

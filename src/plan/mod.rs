@@ -2,8 +2,13 @@
 //!
 //! The bound holds by construction: a launch is only ever decided in `Planner::launch`, which
 //! takes it from the free capacity. What was not seen is not acted upon.
+//!
+//! What is known of jobs and of runners was not seen at the same moment. A runner that was spent
+//! after a job was last seen waiting may have taken that job, so it covers it until somebody sees the
+//! job wait again: no job is launched for twice on the strength of one sighting.
 
 mod actions;
+mod cover;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +18,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub use actions::{Action, Ask, Held, Order, Removal};
 pub use view::{Limits, View, used};
 
-use crate::model::{Demand, Job, Labels, Origin, Phase, Repo, Runner, Scope, is_hosted, served_by};
+use self::cover::{Need, Ready, Supply, fits, take};
+
+use crate::model::{
+    Container, Demand, Job, Origin, Phase, Repo, Runner, Scope, is_hosted, served_by,
+};
+use crate::supply::Spent;
 
 /// A runner that is not online by then never will be: images configure themselves in seconds.
 pub const START_TIMEOUT: TimeDelta = TimeDelta::seconds(180);
@@ -39,31 +49,23 @@ struct Planner<'a> {
     actions: Vec<Action>,
     /// Launches that may still be decided.
     free: usize,
-    /// Runners, existing and decided, by repository.
-    share: BTreeMap<Repo, usize>,
+    /// Runners, existing and decided, by repository; `None`: of no certain one.
+    share: BTreeMap<Option<Repo>, usize>,
     /// Runners that are to go, and so serve nothing.
     doomed: BTreeSet<&'a str>,
     /// Runners that will take a job.
     spoken_for: BTreeSet<&'a str>,
 }
 
-/// A runner that a queued job may count on.
-struct Supply<'a> {
-    name: &'a str,
-    scope: &'a Scope,
-    labels: &'a Labels,
-    idle: bool,
-}
-
-/// Jobs of one repository that no runner covers, the oldest last.
-type Queues<'a> = BTreeMap<&'a Repo, Vec<&'a Job>>;
+/// Needs of one repository that no runner covers, the oldest last.
+type Queues<'a> = BTreeMap<Option<&'a Repo>, Vec<Need<'a>>>;
 
 impl<'a> Planner<'a> {
     fn new(view: &'a View<'a>) -> Self {
         let mut share = BTreeMap::new();
         let born = view.runners.iter().filter(is_live).map(|r| r.container.repo.as_ref());
-        for repo in born.chain(view.unborn().map(|r| r.repo.as_ref())).flatten() {
-            *share.entry(repo.clone()).or_default() += 1;
+        for repo in born.chain(view.unborn().map(|r| r.repo.as_ref())) {
+            *share.entry(repo.cloned()).or_default() += 1;
         }
         Self {
             view,
@@ -90,7 +92,7 @@ impl<'a> Planner<'a> {
 
     fn serve_the_asked(&mut self) {
         for ask in self.view.asked {
-            match self.obstacle(&ask.repo) {
+            match self.obstacle(Some(&ask.repo)) {
                 // Who asks by hand has seen the failure and wants another try.
                 None | Some(Held::Backoff { .. } | Held::Paused(_)) => self.launch(Order {
                     scope: ask.scope.clone(),
@@ -108,15 +110,15 @@ impl<'a> Planner<'a> {
     fn serve_the_jobs(&mut self) {
         let Some(demand) = self.view.demand else { return };
         let mut queues = self.uncovered(demand);
-        while let Some(job) = self.next_in_turn(&mut queues) {
-            match self.obstacle(&job.repo) {
-                Some(why) => self.hold(job, why),
+        while let Some(need) = self.next_in_turn(&mut queues) {
+            match self.obstacle(need.repo) {
+                Some(why) => self.hold(need, why),
                 None => self.launch(Order {
-                    scope: job.scope.clone(),
-                    repo: Some(job.repo.clone()),
-                    labels: self.view.limits.labels.union(&job.labels),
+                    scope: need.scope.clone(),
+                    repo: need.repo.cloned(),
+                    labels: self.view.limits.labels.union(need.labels),
                     origin: Origin::Queue,
-                    job: Some(job.id),
+                    job: need.job,
                 }),
             }
         }
@@ -124,34 +126,39 @@ impl<'a> Planner<'a> {
 
     /// Holds the jobs that can't be served or have a runner already; returns the others.
     fn uncovered(&mut self, demand: &'a Demand) -> Queues<'a> {
-        let mut jobs: Vec<&Job> = demand.jobs().filter(|job| !is_hosted(&job.labels)).collect();
-        jobs.sort_by_key(|job| (job.queued_at, job.id));
+        let mut needs: Vec<Need<'_>> = demand.jobs().map(Need::of).collect();
+        needs.retain(|need| !is_hosted(need.labels));
+        needs.extend(demand.counted.iter().flat_map(Need::of_number));
+        needs.sort_by_key(|need| (need.queued_at, need.job));
         let limits = self.view.limits;
         let mut supply = self.supply();
+        supply.extend(self.spent());
         let mut queues = Queues::new();
-        for job in jobs {
-            let served = served_by(&job.labels, &limits.labels, limits.filter_by_arch);
-            if let Err(missing) = served {
-                self.hold(job, Held::Unmatched { missing });
-            } else if let Some(runner) = take(&mut supply, job) {
+        for need in needs {
+            // A scale set is given nothing that its runners could not do.
+            let served =
+                need.job.map(|_| served_by(need.labels, &limits.labels, limits.filter_by_arch));
+            if let Some(Err(missing)) = served {
+                self.hold(need, Held::Unmatched { missing });
+            } else if let Some(runner) = take(&mut supply, need) {
                 self.spoken_for.insert(runner);
-                self.hold(job, Held::Covered { runner: runner.to_owned() });
+                self.hold(need, Held::Covered { runner: runner.to_owned() });
             } else {
-                queues.entry(&job.repo).or_default().push(job);
+                queues.entry(need.repo).or_default().push(need);
             }
         }
         queues.values_mut().for_each(|queue| queue.reverse());
         queues
     }
 
-    fn next_in_turn(&self, queues: &mut Queues<'a>) -> Option<&'a Job> {
-        let turn = |(repo, queue): (&&'a Repo, &Vec<&'a Job>)| {
+    fn next_in_turn(&self, queues: &mut Queues<'a>) -> Option<Need<'a>> {
+        let turn = |(repo, queue): (&Option<&'a Repo>, &Vec<Need<'a>>)| {
             let oldest = queue.last()?;
-            let share = self.share.get(*repo).copied().unwrap_or_default();
-            Some((share, oldest.queued_at, oldest.id, *repo))
+            let share = self.share.get(&repo.cloned()).copied().unwrap_or_default();
+            Some((share, oldest.queued_at, oldest.job, *repo))
         };
         let (.., repo) = queues.iter().filter_map(turn).min()?;
-        queues.get_mut(repo)?.pop()
+        queues.get_mut(&repo)?.pop()
     }
 
     fn keep_warm(&mut self) {
@@ -167,11 +174,7 @@ impl<'a> Planner<'a> {
             let ready = |s: &&Supply<'_>| s.scope == scope && !self.spoken_for.contains(s.name);
             let ready = self.supply().iter().filter(ready).count();
             for _ in ready..limits.min_idle {
-                let blocked = match &repo {
-                    Some(repo) => self.obstacle(repo).is_some(),
-                    None => self.free == 0 || self.view.paused.is_some(),
-                };
-                if blocked {
+                if self.obstacle(repo.as_ref()).is_some() {
                     break;
                 }
                 self.launch(Order {
@@ -243,31 +246,46 @@ impl<'a> Planner<'a> {
             name: name_of(r),
             scope: &r.container.scope,
             labels: &r.container.labels,
-            idle: r.phase == Phase::Idle,
+            ready: if r.phase == Phase::Idle { Ready::Idle } else { Ready::Starting },
         });
         let coming = self.view.unborn().map(|r| Supply {
             name: &r.name,
             scope: &r.scope,
             labels: &r.labels,
-            idle: false,
+            ready: Ready::Starting,
         });
         existing.chain(coming).collect()
     }
 
+    /// Runners that have taken a job, not known which.
+    fn spent(&self) -> impl Iterator<Item = Supply<'a>> + use<'a> {
+        let there = self.view.runners.iter().filter(|r| r.certain || !is_live(r));
+        let there = there.filter_map(|r| {
+            let ready = Ready::Spent(r.spent_at?);
+            let Container { scope, labels, .. } = &r.container;
+            Some(Supply { name: name_of(r), scope, labels, ready })
+        });
+        let gone = self.view.spent.iter().map(|spent| {
+            let Spent { name, scope, labels, at } = spent;
+            Supply { name, scope, labels, ready: Ready::Spent(*at) }
+        });
+        there.chain(gone)
+    }
+
     /// Why no runner may be launched for `repo` now.
-    fn obstacle(&self, repo: &Repo) -> Option<Held> {
+    fn obstacle(&self, repo: Option<&Repo>) -> Option<Held> {
         let (view, limits) = (self.view, self.view.limits);
         if self.free == 0 {
             return Some(Held::AtCapacity { max: limits.max_runners });
         }
-        let share = self.share.get(repo).copied().unwrap_or_default();
-        if let Some(max) = limits.max_per_repo.filter(|max| share >= *max) {
+        let share = self.share.get(&repo.cloned()).copied().unwrap_or_default();
+        if let Some(max) = limits.max_per_repo.filter(|max| repo.is_some() && share >= *max) {
             return Some(Held::RepoAtCapacity { max });
         }
         if let Some(why) = view.paused {
             return Some(Held::Paused(why.to_owned()));
         }
-        let until = view.backoff.get(repo).copied().filter(|until| *until > view.now)?;
+        let until = view.backoff.get(repo?).copied().filter(|until| *until > view.now)?;
         Some(Held::Backoff { until })
     }
 
@@ -275,9 +293,7 @@ impl<'a> Planner<'a> {
     fn launch(&mut self, order: Order) {
         let Some(free) = self.free.checked_sub(1) else { return };
         self.free = free;
-        if let Some(repo) = &order.repo {
-            *self.share.entry(repo.clone()).or_default() += 1;
-        }
+        *self.share.entry(order.repo.clone()).or_default() += 1;
         self.actions.push(Action::Launch(order));
     }
 
@@ -285,8 +301,9 @@ impl<'a> Planner<'a> {
         self.actions.push(Action::Remove { name: name.to_owned(), why });
     }
 
-    fn hold(&mut self, job: &Job, why: Held) {
-        self.actions.push(Action::Hold { job: job.id, why });
+    fn hold(&mut self, need: Need<'_>, why: Held) {
+        // Of one of a number there is nothing that could be told.
+        self.actions.extend(need.job.map(|job| Action::Hold { job, why }));
     }
 }
 
@@ -315,7 +332,7 @@ fn useless(runner: &Runner, view: &View<'_>) -> Option<Removal> {
         Phase::Idle if waited(runner.since) >= LOST_TIMEOUT => {
             let waits_for_it = |job: &Job| {
                 waited(job.queued_at) >= LOST_TIMEOUT
-                    && fits(job, &container.scope, &container.labels)
+                    && fits(Need::of(job), &container.scope, &container.labels)
             };
             view.demand?.jobs().any(waits_for_it).then_some(Removal::Deaf)
         }
@@ -323,19 +340,8 @@ fn useless(runner: &Runner, view: &View<'_>) -> Option<Removal> {
     }
 }
 
-/// Takes from `supply` the runner that fits `job` most tightly, an idle one before a starting one.
-fn take<'a>(supply: &mut Vec<Supply<'a>>, job: &Job) -> Option<&'a str> {
-    let fitting = supply.iter().enumerate().filter(|(_, s)| fits(job, s.scope, s.labels));
-    let (index, _) = fitting.min_by_key(|(_, s)| (s.labels.len(), !s.idle, s.name))?;
-    Some(supply.swap_remove(index).name)
-}
-
-/// Whether GitHub may give `job` to a runner registered in `scope` with `labels`.
-fn fits(job: &Job, scope: &Scope, labels: &Labels) -> bool {
-    &job.scope == scope && !job.labels.is_empty() && job.labels.is_subset(labels)
-}
-
-fn is_live(runner: &&Runner) -> bool {
+/// Whether the runner counts: its process has not ended.
+pub(crate) fn is_live(runner: &&Runner) -> bool {
     runner.phase != Phase::Exited
 }
 

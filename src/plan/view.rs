@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Ask, is_live, name_of};
 use crate::model::{Demand, Labels, Registered, Repo, Runner, Scope};
 use crate::ports::NewRunner;
+use crate::supply::Spent;
 
 /// The bounds and habits that the configuration sets.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +47,8 @@ pub struct View<'a> {
     pub registered: &'a BTreeMap<Scope, Vec<Registered>>,
     /// Launches that were accepted and may not show in `runners` yet.
     pub launching: &'a [NewRunner],
+    /// Runners that are no more, and may have taken a job.
+    pub spent: &'a [Spent],
     /// Names of runners whose removal is under way, and may still show in `runners`.
     pub removing: &'a BTreeSet<String>,
     /// Repositories whose launches failed, and until when they are left alone.

@@ -17,8 +17,15 @@ use crate::snapshot::{Event, EventKind};
 /// A piece of work that came back.
 pub(super) enum Worked {
     Launched(NewRunner, Result<String, Failure>),
-    Removed { runner: Box<Runner>, why: Removal, was_online: bool, removed: Result<Option<Ended>> },
+    Removed {
+        runner: Box<Runner>,
+        why: Removal,
+        was_online: bool,
+        removed: Result<Option<Ended>>,
+    },
     Forgotten(String, Result<()>),
+    /// The source knows that the loop has ended.
+    Rested,
 }
 
 impl Reconciler {
@@ -194,7 +201,9 @@ impl Reconciler {
                         let message = format!("{name} removed: {why}");
                         self.event(EventKind::Remove, &subject(&runner.container), message);
                         self.removals.settled(name, self.epoch);
-                        self.judge(&runner, why, was_online, &ended);
+                        if !self.judge(&runner, why, was_online, &ended) {
+                            self.memory.dismiss(name);
+                        }
                     }
                     Ok(None) => self.removals.failed(name),
                     Err(error) => {
@@ -204,6 +213,7 @@ impl Reconciler {
                     }
                 }
             }
+            Worked::Rested => {}
             Worked::Forgotten(name, forgotten) => match forgotten {
                 Ok(()) => {
                     self.event(
@@ -222,9 +232,10 @@ impl Reconciler {
         self.publish(|_| ());
     }
 
-    /// A container that started is no runner yet: one that was never online and did not end well is
-    /// a failed launch, or a broken image would be started without end.
-    fn judge(&mut self, runner: &Runner, why: Removal, was_online: bool, ended: &Ended) {
+    /// Whether the runner may have served a job. A container that started is no runner yet: one that
+    /// was never online and did not end well is a failed launch, or a broken image would be started
+    /// without end.
+    fn judge(&mut self, runner: &Runner, why: Removal, was_online: bool, ended: &Ended) -> bool {
         let container = &runner.container;
         let repo = container.repo.as_ref();
         let served = was_online || ended.exit_code == Some(0);
@@ -233,8 +244,13 @@ impl Reconciler {
             (Removal::Finished, Some(code)) if !served => {
                 format!("it ended with code {code} before it was online")
             }
-            (Removal::Finished, _) => return self.troubles.launch_succeeded(repo),
-            _ => return,
+            (Removal::Finished, _) => {
+                self.troubles.launch_succeeded(repo);
+                return true;
+            }
+            (Removal::Overtime | Removal::ByHand, _) => return true,
+            // GitHub has agreed that it had no job.
+            (Removal::Surplus | Removal::Lost | Removal::Deaf, _) => return false,
         };
         let error = Error::new(
             Code::ContainerFailed,
@@ -245,6 +261,7 @@ impl Reconciler {
         self.troubles.launch_failed(repo, &error, (self.parts.clock)());
         self.event(EventKind::Failure, &subject(container), error.message);
         self.wake_for_retry();
+        false
     }
 
     /// After a failed launch the loop looks again when the wait is over, not a whole interval later.
@@ -256,7 +273,8 @@ impl Reconciler {
             return;
         };
         let retry = Instant::now() + wait;
-        self.next_look = Some(self.next_look.map_or(retry, |next| next.min(retry)));
+        self.rounds.look_by(retry);
+        self.rounds.pass_by(retry);
     }
 }
 

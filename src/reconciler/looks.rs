@@ -1,24 +1,24 @@
-//! Looking, and what a look leads to.
+//! Looking at the runners, and what that leads to.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::task::JoinError;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::answers::answer;
-use super::{Asker, Reconciler, Reply, SPACING};
+use super::{Asker, Outcome, Reconciler, Reply, SPACING};
 use crate::error::{Error, Result};
 use crate::lifecycle::{Observation, Parts, name_prefix};
-use crate::model::{Container, Demand, Phase, Runner};
+use crate::model::{Container, Demand, Phase, Scope};
 use crate::pace::{self, Mood};
-use crate::plan::{Action, Ask, Held, View, plan};
-use crate::ports::Registration;
+use crate::plan::{Action, Ask, Held, View, is_live, plan};
+use crate::ports::{Decided, Registration};
 use crate::snapshot::EventKind;
 
 /// A look that came back.
 pub(super) struct Looked {
     began: u64,
+    took: Duration,
     seen: Result<Seen>,
     asked: Option<Asked>,
 }
@@ -31,7 +31,15 @@ pub(super) struct Asked {
     pub(super) reply: Reply,
 }
 
-/// What a look saw: everything, or the containers alone.
+/// A runner for every queued job, asked for by hand.
+pub(super) struct AskedAll {
+    /// The first pass that can tell.
+    pub(super) passes: u64,
+    pub(super) asker: Asker,
+    pub(super) reply: Reply,
+}
+
+/// What a look saw: containers and GitHub's runners, or the containers alone.
 struct Seen {
     prefix: String,
     warnings: Vec<String>,
@@ -39,175 +47,198 @@ struct Seen {
 }
 
 enum What {
-    Everything(Box<Observation>),
+    Runners(Observation),
     Containers(Vec<Container>),
 }
 
 impl Reconciler {
+    /// Looks at the runners.
     pub(super) fn look(&mut self) {
-        self.last_look = Some(Instant::now());
-        self.next_look = None;
+        self.rounds.look_begins(Instant::now());
         let scopes = self.scopes.clone();
-        self.observe(None, |parts| async move {
-            parts.look(scopes).await.map(Box::new).map(What::Everything)
-        });
+        let look =
+            self.observe(None, |parts| async move { parts.look(scopes).await.map(What::Runners) });
+        self.looks.spawn(look);
     }
 
-    /// Counts the containers, then decides on what was asked by hand.
-    pub(super) fn count(&mut self, asked: Asked) {
-        self.observe(Some(asked), |parts| async move {
+    /// Counts the containers; then decides on what was asked by hand, if something was.
+    pub(super) fn count(&mut self, asked: Option<Asked>) {
+        if asked.is_none() {
+            self.rounds.next_count = None;
+        }
+        let count = self.observe(asked, |parts| async move {
             parts.engine.containers().await.map(What::Containers)
         });
+        self.counts.spawn(count);
     }
 
-    /// Begins a look that sees what `see` says, and knows whose runners are ours.
-    fn observe<F>(&mut self, asked: Option<Asked>, see: impl FnOnce(Parts) -> F + Send + 'static)
+    /// A look that sees what `see` says, and knows whose runners are ours.
+    fn observe<F, S>(
+        &mut self,
+        asked: Option<Asked>,
+        see: S,
+    ) -> impl Future<Output = Looked> + Send + use<F, S>
     where
+        S: FnOnce(Parts) -> F + Send + 'static,
         F: Future<Output = Result<What>> + Send,
     {
         self.epoch += 1;
         let (began, parts, instance) = (self.epoch, self.parts.clone(), self.instance.clone());
-        self.looks.spawn(async move {
+        async move {
+            let start = Instant::now();
             let seen = async {
                 let (prefix, warnings) = identify(&parts, &instance).await?;
                 Ok(Seen { prefix, warnings, what: see(parts).await? })
             };
-            Looked { began, seen: seen.await, asked }
-        });
+            let seen = seen.await;
+            Looked { began, took: start.elapsed(), seen, asked }
+        }
     }
 
     pub(super) fn consider(&mut self, looked: Looked) {
-        let Looked { began, seen, asked } = looked;
-        match (seen, asked) {
-            (Ok(Seen { what: What::Everything(observation), prefix, warnings }), _) => {
-                self.limits.name_prefix = prefix;
-                self.digest(began, *observation, warnings);
+        let Looked { began, took, seen, asked } = looked;
+        let Seen { prefix, warnings, what } = match (seen, &asked) {
+            (Ok(seen), _) => seen,
+            (Err(error), Some(_)) => {
+                let _ = asked.map(|asked| asked.reply.send(Err(error)));
+                return;
             }
-            (
-                Ok(Seen { what: What::Containers(containers), prefix, .. }),
-                Some(Asked { ask, with, asker, reply }),
-            ) => {
-                self.limits.name_prefix = prefix;
-                // Another look that is under way may be older, and counts on what is kept.
-                if self.looks.is_empty() {
-                    self.flights.settle(began);
+            (Err(error), None) => return self.unsighted(&error),
+        };
+        self.limits.name_prefix = prefix;
+        match what {
+            What::Runners(observation) => self.digest(began, observation, warnings),
+            What::Containers(containers) => {
+                self.show(began, containers);
+                match asked {
+                    Some(asked) => self.serve_asked(asked),
+                    None => {
+                        self.rounds.counted(took, Instant::now());
+                        self.go_on();
+                    }
                 }
-                self.runners = self.join(containers, None);
-                let mut actions = self.decide(None, std::slice::from_ref(&ask));
-                if asker.gone.is_cancelled() {
-                    actions.clear();
-                }
-                let accepted = self.act_by_hand(actions, with, &asker);
-                let _ = reply.send(accepted);
-                self.publish(|_| ());
-            }
-            (Ok(_), None) => {}
-            (Err(error), Some(Asked { reply, .. })) => {
-                let _ = reply.send(Err(error));
-            }
-            (Err(error), None) => {
-                self.blind(&error);
             }
         }
     }
 
-    /// Nothing was seen: nothing is decided, and the next look comes later and later.
-    fn blind(&mut self, error: &Error) {
-        for (_, reply) in self.all_asked.drain(..) {
-            let _ = reply.send(Err(error.clone()));
+    /// These are the containers that a look showed which began as number `began`. One that began
+    /// before what is shown already came too late.
+    fn show(&mut self, began: u64, containers: Vec<Container>) {
+        if began > self.shown {
+            self.shown = began;
+            self.containers = containers;
+            self.flights.settle(began);
+            self.removals.settle(began);
         }
-        let wait = self.failed_look(error);
+    }
+
+    fn serve_asked(&mut self, asked: Asked) {
+        let Asked { ask, with, asker, reply } = asked;
+        self.join();
+        let mut actions = self.decide(None, std::slice::from_ref(&ask));
+        if asker.gone.is_cancelled() {
+            actions.clear();
+        }
+        let accepted = self.act_by_hand(actions, with, &asker);
+        let _ = reply.send(accepted);
+        self.publish(|_| ());
+    }
+
+    /// The runners were not seen: nothing is decided, and the next look comes later and later.
+    fn unsighted(&mut self, error: &Error) {
+        self.sighted = false;
+        for asked in self.all_asked.drain(..) {
+            let _ = asked.reply.send(Err(error.clone()));
+        }
+        self.event(EventKind::Failure, "look", error.message.clone());
+        let wait = self.troubles.engine_failed(error, (self.parts.clock)());
         if self.on && self.stopping.is_empty() {
-            self.next_look = Some(Instant::now() + wait);
+            // The outage of a second must not cost an interval.
+            self.rounds.look_by(Instant::now() + wait.min(self.poll_interval));
         }
         self.publish(|_| ());
     }
 
-    /// The time until the next look: the outage of a second must not cost an interval.
-    fn failed_look(&mut self, error: &Error) -> Duration {
-        self.event(EventKind::Failure, "look", error.message.clone());
-        let wait = self.troubles.look_failed(error, (self.parts.clock)());
-        let asked = error.retry_after.map(Duration::from_secs).unwrap_or_default();
-        wait.min(self.poll_interval.max(asked))
+    fn digest(&mut self, began: u64, observation: Observation, warnings: Vec<String>) {
+        let Observation { containers, registered, trouble } = observation;
+        self.show(began, containers);
+        (self.registered, self.trouble, self.sighted) = (registered, trouble, true);
+        self.troubles.engine_succeeded();
+        if std::mem::take(&mut self.rounds.pass_follows) {
+            self.rounds.pass_by(Instant::now());
+        }
+        self.published.send_modify(|snapshot| snapshot.warnings = warnings);
+        self.go_on();
+        if self.on && self.stopping.is_empty() {
+            let wait = self.until_next(self.last_cost);
+            self.rounds.look_by(Instant::now() + wait);
+        }
     }
 
-    fn digest(&mut self, began: u64, observation: Observation, warnings: Vec<String>) {
-        let Observation { containers, registered, demand, trouble } = observation;
-        self.flights.settle(began);
-        self.removals.settle(began);
-        self.registered = registered;
-        let (demand, failed) = match demand {
-            Ok(demand) => (Some(demand), None),
-            Err(error) => (None, Some(error)),
-        };
-        let before = self.memory.clone();
-        self.runners = self.join(containers, demand.as_ref());
-        for Container { name, repo, .. } in self.runners.iter().map(|runner| &runner.container) {
-            if self.memory.was_online(name) && !before.was_online(name) {
-                self.troubles.launch_succeeded(repo.as_ref());
-            }
+    /// Acts on all that is known.
+    pub(super) fn go_on(&mut self) {
+        if self.on {
+            // Nobody waits for the outcome; what fails is in the events.
+            let _ = self.go_on_for(&Asker::default());
+        } else {
+            self.publish(|_| ());
         }
-        let mut actions = self.decide(demand.as_ref(), &[]);
-        let held: BTreeMap<u64, Held> = actions.iter().filter_map(held).collect();
-        let mut asked = std::mem::take(&mut self.all_asked);
-        asked.retain(|(asker, _)| !asker.gone.is_cancelled());
-        let (askers, asked): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
-        let by_hand = !self.on;
-        let mut asker = askers.into_iter().next().unwrap_or_default();
-        if !by_hand {
-            // The loop wants these runners whoever asked for them.
-            asker.gone = CancellationToken::new();
-        }
-        if by_hand && asked.is_empty() {
-            // Whoever this look was made for was answered by the one before.
-            actions.clear();
-        }
-        let accepted = match by_hand {
-            true => self.act_by_hand(actions, None, &asker),
-            false => self.act(actions, false, None, &asker),
-        };
-        answer(asked, accepted, failed.clone(), &held, self.used());
+    }
 
-        let now = (self.parts.clock)();
-        let wait = match &failed {
-            Some(error) => Some(self.failed_look(error)),
-            None => self.troubles.look_succeeded(demand.as_ref(), trouble.as_ref(), now),
+    /// Acts on all that is known: the loop, or for `asker` who asks by hand while it is off.
+    pub(super) fn go_on_for(&mut self, asker: &Asker) -> Result<Vec<Outcome>> {
+        self.join();
+        let demand = self.demand.clone();
+        let is_blind = !self.sighted;
+        let actions = if is_blind { Vec::new() } else { self.decide(demand.as_deref(), &[]) };
+        self.held = actions.iter().filter_map(held).collect();
+        let accepted = match self.on {
+            true => self.act(actions, false, None, asker),
+            false => self.act_by_hand(actions, None, asker),
         };
-        if let Some(demand) = &demand {
-            // Where none of ours is listed any more there is nothing left to look for.
-            let (prefix, registered) = (&self.limits.name_prefix, &self.registered);
-            let launching = self.flights.runners();
-            self.launched_in.retain(|scope| {
-                let listed = registered.get(scope);
-                listed.is_none_or(|all| all.iter().any(|runner| runner.name.starts_with(prefix)))
-                    || launching.iter().any(|runner| runner.scope == *scope)
-            });
-            let queued = demand.jobs().map(|job| job.scope.clone());
-            self.scopes = queued.chain(self.launched_in.iter().cloned()).collect();
-            self.scopes.sort();
-            self.scopes.dedup();
-        }
         if self.on && self.stopping.is_empty() {
-            let paced = self.pace(demand.as_ref(), &held);
-            // A change that came while this look was under way has set an earlier time.
-            let next = Instant::now()
-                + wait.map_or(paced, |wait| if failed.is_some() { wait } else { wait.min(paced) });
-            self.next_look = Some(self.next_look.map_or(next, |set| set.min(next)));
+            self.parts.source.decided(&self.decided());
         }
-        let seen_at = demand.is_some().then_some(now);
+        let (held, demand) = (self.held.clone(), self.demand.clone().filter(|_| !self.blind));
         self.publish(|snapshot| {
-            snapshot.warnings = warnings;
             if demand.is_some() {
-                snapshot.iterations += 1;
-                snapshot.last_check = seen_at;
                 snapshot.demand = demand;
                 snapshot.held = held;
             }
         });
+        accepted
     }
 
-    fn join(&mut self, containers: Vec<Container>, demand: Option<&Demand>) -> Vec<Runner> {
-        self.memory.join(containers, &self.registered, demand, (self.parts.clock)())
+    fn decided(&self) -> Decided {
+        let mut used: BTreeMap<Scope, usize> = BTreeMap::new();
+        let born = self.runners.iter().filter(|runner| is_live(runner));
+        let launching = self.flights.runners();
+        let is_unborn = |name: &str| !self.runners.iter().any(|one| one.container.name == name);
+        let unborn = launching.iter().filter(|one| is_unborn(&one.name)).map(|one| &one.scope);
+        for scope in born.map(|runner| &runner.container.scope).chain(unborn) {
+            *used.entry(scope.clone()).or_default() += 1;
+        }
+        let is_paused = self.troubles.paused((self.parts.clock)()).is_some();
+        let free = self.limits.max_runners.saturating_sub(self.used());
+        Decided {
+            revision: self.demand.as_ref().map_or(0, |demand| demand.revision),
+            free: if is_paused { 0 } else { free },
+            used,
+        }
+    }
+
+    /// Joins the containers with what GitHub says of them.
+    pub(super) fn join(&mut self) {
+        let online: Vec<_> = self.runners.iter().map(|one| one.container.name.clone()).collect();
+        let online: std::collections::HashSet<String> =
+            online.into_iter().filter(|name| self.memory.was_online(name)).collect();
+        let (demand, now) = (self.demand.as_deref(), (self.parts.clock)());
+        self.runners = self.memory.join(self.containers.clone(), &self.registered, demand, now);
+        for Container { name, repo, .. } in self.runners.iter().map(|runner| &runner.container) {
+            if self.memory.was_online(name) && !online.contains(name) {
+                self.troubles.launch_succeeded(repo.as_ref());
+            }
+        }
     }
 
     fn decide(&self, demand: Option<&Demand>, asked: &[Ask]) -> Vec<Action> {
@@ -221,6 +252,7 @@ impl Reconciler {
             runners: &self.runners,
             registered: &self.registered,
             launching: &launching,
+            spent: self.memory.spent(),
             removing: &removing,
             backoff: &backoff,
             paused: self.troubles.paused(now),
@@ -229,33 +261,59 @@ impl Reconciler {
     }
 
     /// A look ended in a bug of its own: the next one may do better.
-    pub(super) fn look_died(&mut self, error: &tokio::task::JoinError) {
+    pub(super) fn look_died(&mut self, error: &JoinError) {
         if !error.is_cancelled() {
             let report = "Please report it with the log.";
-            self.blind(&Error::internal(format!("A look failed: {error}."), report));
+            self.unsighted(&Error::internal(format!("A look failed: {error}."), report));
         }
     }
 
-    fn pace(&mut self, demand: Option<&Demand>, held: &BTreeMap<u64, Held>) -> Duration {
+    /// Scopes where something of ours may be left.
+    pub(super) fn remember_scopes(&mut self) {
+        let Some(demand) = &self.demand else { return };
+        // Where none of ours is listed any more there is nothing left to look for.
+        let (prefix, registered) = (&self.limits.name_prefix, &self.registered);
+        let launching = self.flights.runners();
+        self.launched_in.retain(|scope| {
+            let listed = registered.get(scope);
+            listed.is_none_or(|all| all.iter().any(|runner| runner.name.starts_with(prefix)))
+                || launching.iter().any(|runner| runner.scope == *scope)
+        });
+        let queued = demand.jobs().map(|job| job.scope.clone());
+        self.scopes = queued.chain(self.launched_in.iter().cloned()).collect();
+        self.scopes.sort();
+        self.scopes.dedup();
+    }
+
+    /// The time until the next pass, by what the last one cost.
+    pub(super) fn pace(&mut self) -> Duration {
+        let budget = self.demand.as_ref().and_then(|demand| demand.rate_limit.as_ref());
+        let remaining = budget.map(|budget| budget.remaining);
+        self.last_cost =
+            self.last_budget.zip(remaining).map_or(0, |(before, now)| before.saturating_sub(now));
+        self.last_budget = remaining;
+        self.spacing = pace::between_looks(SPACING, budget, self.last_cost, (self.parts.clock)());
+        self.until_next(self.last_cost)
+    }
+
+    fn until_next(&self, cost: u32) -> Duration {
+        let budget = self.demand.as_ref().and_then(|demand| demand.rate_limit.as_ref());
+        pace::until_next_look(self.poll_interval, self.mood(), budget, cost, (self.parts.clock)())
+    }
+
+    fn mood(&self) -> Mood {
         let starting = self.runners.iter().any(|runner| runner.phase == Phase::Starting);
-        let covered = held.values().any(|why| matches!(why, Held::Covered { .. }));
-        let crowded = held.values().any(|why| !matches!(why, Held::Unmatched { .. }));
+        let covered = self.held.values().any(|why| matches!(why, Held::Covered { .. }));
+        let crowded = self.held.values().any(|why| !matches!(why, Held::Unmatched { .. }));
         // Idle runners may have to be retired as soon as their grace is over.
         let idle = self.runners.iter().any(|runner| runner.phase == Phase::Idle);
-        let mood = if starting || covered || idle || !self.flights.is_empty() {
+        if starting || covered || idle || !self.flights.is_empty() {
             Mood::Lively
         } else if crowded {
             Mood::Crowded
         } else {
             Mood::Quiet
-        };
-        let budget = demand.and_then(|demand| demand.rate_limit.as_ref());
-        let remaining = budget.map(|budget| budget.remaining);
-        let cost =
-            self.last_budget.zip(remaining).map_or(0, |(before, now)| before.saturating_sub(now));
-        self.last_budget = remaining;
-        self.spacing = pace::between_looks(SPACING, budget, cost, (self.parts.clock)());
-        pace::until_next_look(self.poll_interval, mood, budget, cost, (self.parts.clock)())
+        }
     }
 }
 

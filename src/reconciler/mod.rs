@@ -1,5 +1,8 @@
-//! The loop: wake, look, plan, act, publish. One task owns all of its state; what takes time runs
-//! beside it and reports back, so that nothing slow delays anything else.
+//! The loop: look, plan, act, publish. One task owns all of its state; what takes time runs beside it
+//! and reports back, so that nothing slow delays anything else.
+//!
+//! Runners and demand are looked at side by side, each at its own pace, and every answer is acted
+//! upon at once: a look at the runners, a pass over the demand, and what was told between two passes.
 //!
 //! It exists also while the autoscaler is off, and then does only what it is asked: every launch
 //! of a process goes through here, so that the bound is kept in one place.
@@ -8,6 +11,8 @@ mod acts;
 mod answers;
 mod flight;
 mod looks;
+mod passes;
+mod rounds;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,20 +27,20 @@ use tokio_util::sync::CancellationToken;
 use self::acts::Worked;
 use self::answers::stopping;
 use self::flight::{Flights, Removals};
-use self::looks::{Asked, Looked};
+use self::looks::{Asked, AskedAll, Looked};
+use self::passes::Passed;
+use self::rounds::{Due, Rounds, SPACING};
 use self::trouble::Troubles;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lifecycle::Parts;
-use crate::model::{Registered, Runner, Scope};
+use crate::model::{Container, Demand, Registered, Runner, Scope};
 use crate::pace::Rate;
-use crate::plan::{Ask, Limits, used};
+use crate::plan::{Ask, Held, Limits, used};
 use crate::ports::Registration;
 use crate::snapshot::{Event, EventKind, Snapshot};
 use crate::supply::Memory;
 use crate::views::ProvisionedRunner;
 
-/// Looks are at least this far apart, however many events come: a burst is one change.
-const SPACING: Duration = Duration::from_millis(500);
 /// How long a stop waits for launches that were accepted.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -91,7 +96,12 @@ pub(crate) struct Reconciler {
     commands: mpsc::Receiver<Command>,
     published: Arc<watch::Sender<Snapshot>>,
     memory: Memory,
+    /// As the last listing showed them.
+    containers: Vec<Container>,
+    /// These, joined with what GitHub says of them.
     runners: Vec<Runner>,
+    /// What is known of the demand; none when it cannot be seen.
+    demand: Option<Arc<Demand>>,
     registered: BTreeMap<Scope, Vec<Registered>>,
     /// Scopes where work was seen: leftovers of ours are looked for there.
     scopes: Vec<Scope>,
@@ -104,15 +114,28 @@ pub(crate) struct Reconciler {
     by_hand: Rate,
     /// Numbers the looks, so that what settled before one began is known to show in it.
     epoch: u64,
+    /// The look that `containers` are from.
+    shown: u64,
+    /// Whether the last look at the runners succeeded: without it nothing is decided.
+    sighted: bool,
     looks: JoinSet<Looked>,
+    counts: JoinSet<Looked>,
+    passes: JoinSet<Passed>,
     works: JoinSet<Worked>,
-    next_look: Option<Instant>,
-    last_look: Option<Instant>,
+    rounds: Rounds,
     last_budget: Option<u32>,
+    /// Requests that the last pass was charged.
+    last_cost: u32,
     /// The least time between two looks, by what they cost.
     spacing: Duration,
-    /// Requests for "one runner for every queued job" that wait for a look.
-    all_asked: Vec<(Asker, Reply)>,
+    /// Why a scope's runners could not be listed.
+    trouble: Option<Error>,
+    /// Whether the last pass saw nothing: what is known then is not the whole.
+    blind: bool,
+    /// Why each queued job waits, by the last decision.
+    held: BTreeMap<u64, Held>,
+    /// Requests for "one runner for every queued job" that wait for a pass.
+    all_asked: Vec<AskedAll>,
     on: bool,
     cancelled: CancellationToken,
     stopping: Vec<oneshot::Sender<bool>>,
@@ -137,7 +160,9 @@ impl Reconciler {
             commands,
             published,
             memory: Memory::default(),
+            containers: Vec::new(),
             runners: Vec::new(),
+            demand: None,
             registered: BTreeMap::new(),
             scopes: Vec::new(),
             launched_in: BTreeSet::new(),
@@ -146,12 +171,19 @@ impl Reconciler {
             troubles: Troubles::default(),
             by_hand,
             epoch: 0,
+            shown: 0,
+            sighted: false,
             looks: JoinSet::new(),
+            counts: JoinSet::new(),
+            passes: JoinSet::new(),
             works: JoinSet::new(),
-            next_look: None,
-            last_look: None,
+            rounds: Rounds::default(),
             last_budget: None,
+            last_cost: 0,
             spacing: SPACING,
+            trouble: None,
+            blind: false,
+            held: BTreeMap::new(),
             all_asked: Vec::new(),
             on: false,
             cancelled: CancellationToken::new(),
@@ -165,7 +197,7 @@ impl Reconciler {
         let parts = self.parts.clone();
         let far = Instant::now() + Duration::from_secs(365 * 24 * 3600);
         loop {
-            let may_look = self.looks.is_empty();
+            let Due { look, count, pass } = self.due();
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
@@ -179,14 +211,33 @@ impl Reconciler {
                     Ok(looked) => self.consider(looked),
                     Err(error) => self.look_died(&error),
                 },
-                () = parts.engine.changed(), if self.on => self.wake(),
-                () = parts.source.changed(), if self.on => self.wake(),
-                () = tokio::time::sleep_until(self.next_look.unwrap_or(far)),
-                    if may_look && self.next_look.is_some() => self.look(),
+                Some(done) = self.counts.join_next() => match done {
+                    Ok(looked) => self.consider(looked),
+                    Err(error) => self.look_died(&error),
+                },
+                Some(done) = self.passes.join_next() => match done {
+                    Ok(passed) => self.heed(passed),
+                    Err(error) => self.pass_died(&error),
+                },
+                () = parts.engine.changed(), if self.on => self.engine_changed(),
+                () = parts.source.changed(), if self.on => self.hear(),
+                () = tokio::time::sleep_until(look.unwrap_or(far)), if look.is_some() => self.look(),
+                () = tokio::time::sleep_until(count.unwrap_or(far)), if count.is_some() => self.count(None),
+                () = tokio::time::sleep_until(pass.unwrap_or(far)), if pass.is_some() => self.pass(),
                 () = tokio::time::sleep_until(self.deadline.unwrap_or(far)),
                     if self.deadline.is_some() => self.works.abort_all(),
             }
             self.finish_stopping();
+        }
+    }
+
+    /// What is to begin next, and when: one of each kind at a time.
+    fn due(&self) -> Due {
+        let Rounds { next_look, next_count, next_pass, .. } = self.rounds;
+        Due {
+            look: next_look.filter(|_| self.looks.is_empty()),
+            count: next_count.filter(|_| self.counts.is_empty()),
+            pass: next_pass.filter(|_| self.passes.is_empty()),
         }
     }
 
@@ -207,28 +258,41 @@ impl Reconciler {
             }
             Command::Stop(reply) => {
                 self.stopping.push(reply);
-                self.next_look = None;
+                self.rounds = Rounds::default();
                 // Aborting would not do: a look that is back already is not to be acted upon either.
                 self.looks = JoinSet::new();
-                for (_, reply) in self.all_asked.drain(..) {
-                    let _ = reply.send(Err(stopping()));
+                self.counts = JoinSet::new();
+                self.passes = JoinSet::new();
+                for asked in self.all_asked.drain(..) {
+                    let _ = asked.reply.send(Err(stopping()));
                 }
                 self.cancelled.cancel();
+                let parts = self.parts.clone();
+                self.works.spawn(async move {
+                    parts.source.rest().await;
+                    Worked::Rested
+                });
                 self.deadline.get_or_insert_with(|| Instant::now() + GRACE);
             }
             Command::Provision { ask: None, asker, reply, .. } => {
-                self.all_asked.push((asker, reply));
-                self.next_look = Some(Instant::now());
+                // Runners first, then the demand, both as they are from now on.
+                let passes = self.rounds.passes + 1;
+                self.all_asked.push(AskedAll { passes, asker, reply });
+                self.rounds.pass_follows = true;
+                self.rounds.next_look = Some(Instant::now());
             }
             Command::Provision { ask: Some(ask), with, asker, reply } => {
-                self.count(Asked { ask, with, asker, reply });
+                self.count(Some(Asked { ask, with, asker, reply }));
             }
         }
     }
 
     fn start(&mut self) {
         self.on = true;
-        self.next_look = Some(Instant::now());
+        self.sighted = false;
+        self.demand = None;
+        self.rounds.next_look = Some(Instant::now());
+        self.rounds.pass_follows = true;
         let now = (self.parts.clock)();
         self.published.send_modify(|snapshot| {
             *snapshot = Snapshot {
@@ -262,14 +326,15 @@ impl Reconciler {
         }
     }
 
-    /// Something changed: look soon, but not more often than `spacing`.
-    fn wake(&mut self) {
+    /// A container started or ended. Where room has come, or a job may have followed another, the
+    /// sooner that is seen the better.
+    fn engine_changed(&mut self) {
         if !self.stopping.is_empty() {
             return;
         }
         let now = Instant::now();
-        let soon = self.last_look.map_or(now, |last| now.max(last + self.spacing));
-        self.next_look = Some(self.next_look.map_or(soon, |next| next.min(soon)));
+        self.rounds.count_soon(now);
+        self.rounds.wake(now, self.spacing);
     }
 
     fn used(&self) -> usize {

@@ -12,7 +12,10 @@ use crate::views::LastError;
 
 #[derive(Default)]
 pub(super) struct Troubles {
+    /// The demand cannot be seen.
     look: Option<Trouble>,
+    /// The runners cannot be seen.
+    engine: Option<Trouble>,
     image: Option<Trouble>,
     repos: BTreeMap<Repo, Trouble>,
     /// Repositories and scopes that alone could not be seen: the first of them.
@@ -46,15 +49,27 @@ impl Troubles {
         wait
     }
 
+    /// The time to wait before the next look at the runners.
+    pub(super) fn engine_failed(&mut self, error: &Error, now: DateTime<Utc>) -> Duration {
+        let trouble = Trouble::after(self.engine.as_ref(), error, now);
+        let wait = (trouble.until - now).to_std().unwrap_or_default();
+        self.engine = Some(trouble);
+        wait
+    }
+
+    /// The runners are seen again.
+    pub(super) fn engine_succeeded(&mut self) {
+        self.engine = None;
+    }
+
     /// Forgets what is over. Returns the time until the next retry of a launch, if there is one.
     pub(super) fn look_succeeded(
         &mut self,
-        demand: Option<&Demand>,
+        demand: &Demand,
         trouble: Option<&Error>,
         now: DateTime<Utc>,
     ) -> Option<Duration> {
         self.look = None;
-        let Some(demand) = demand else { return self.next_retry(now) };
         let unseen = demand.unseen.values().chain(demand.unlisted.values()).next().or(trouble);
         self.unseen = unseen.map(|error| LastError::new(error, now));
         let waits = |repo: &Repo| demand.jobs().any(|job| job.repo == *repo);
@@ -114,7 +129,12 @@ impl Troubles {
     pub(super) fn last(&self) -> Option<LastError> {
         let launch =
             self.image.iter().chain(self.repos.values()).max_by_key(|trouble| trouble.last.at);
-        let look = self.look.as_ref().or(launch).map(|trouble| trouble.last.clone());
+        let look = self
+            .engine
+            .as_ref()
+            .or(self.look.as_ref())
+            .or(launch)
+            .map(|trouble| trouble.last.clone());
         look.or_else(|| self.unseen.clone())
     }
 }
@@ -174,8 +194,10 @@ mod tests {
             unseen: BTreeMap::new(),
             unlisted: BTreeMap::new(),
             rate_limit: None,
+            is_listed: true,
+            ..Demand::default()
         };
-        troubles.look_succeeded(Some(&demand), None, at(1));
+        troubles.look_succeeded(&demand, None, at(1));
         assert_eq!(troubles.last(), None);
     }
 }

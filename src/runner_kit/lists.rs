@@ -153,6 +153,7 @@ pub(crate) fn refreshed(containers: Vec<Container>, known: &[Runner]) -> Vec<Run
             phase,
             since,
             lost_since: before.and_then(|runner| runner.lost_since),
+            spent_at: None,
             job: before.and_then(|runner| runner.job.clone()).filter(|_| phase == Phase::Busy),
             container,
         }
@@ -178,6 +179,7 @@ mod tests {
             url: String::new(),
             labels: Labels::new(labels),
             queued_at: DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
+            seen_at: DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
         }
     }
 
@@ -202,6 +204,8 @@ mod tests {
             unseen: BTreeMap::new(),
             unlisted: BTreeMap::new(),
             rate_limit: None,
+            is_listed: true,
+            ..Demand::default()
         }
     }
 

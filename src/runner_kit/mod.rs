@@ -143,7 +143,7 @@ impl RunnerKit {
     /// The state that `snapshot` tells.
     pub fn status_of(&self, snapshot: &Snapshot) -> Status {
         let service = self.service();
-        let demand = snapshot.demand.as_ref();
+        let demand = snapshot.demand.as_deref();
         let live = snapshot.runners.iter().filter(|runner| runner.phase != Phase::Exited);
         Status {
             running: snapshot.running,
@@ -236,7 +236,7 @@ impl RunnerKit {
         let registered =
             listed.into_iter().filter_map(|(scope, list)| Some((scope, list.ok()?))).collect();
         let demand = self.published.borrow().demand.clone();
-        Memory::default().join(containers, &registered, demand.as_ref(), (self.parts.clock)())
+        Memory::default().join(containers, &registered, demand.as_deref(), (self.parts.clock)())
     }
 
     /// The time.
@@ -244,14 +244,14 @@ impl RunnerKit {
         (self.parts.clock)()
     }
 
-    async fn demand(&self) -> Result<Demand> {
+    async fn demand(&self) -> Result<Arc<Demand>> {
         let seen = {
             let snapshot = self.published.borrow();
             snapshot.demand.clone().filter(|_| snapshot.running)
         };
         match seen {
             Some(demand) => Ok(demand),
-            None => self.parts.source.demand().await,
+            None => self.parts.source.demand().await.map(Arc::new),
         }
     }
 

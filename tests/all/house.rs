@@ -26,9 +26,13 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("audit", &["error", "model", "views::Page"]),
     ("views", &["error", "model"]),
     ("supply", &["model"]),
-    ("plan", &["model", "ports::NewRunner"]),
+    ("demand", &["error", "model"]),
+    ("plan", &["model", "ports::NewRunner", "supply::Spent"]),
     ("snapshot", &["model", "plan::Held", "views::LastError"]),
-    ("lifecycle", &["error", "history", "model", "plan::Removal", "ports", "samples"]),
+    (
+        "lifecycle",
+        &["demand::Board", "error", "history", "model", "plan::Removal", "ports", "samples"],
+    ),
     (
         "reconciler",
         &["error", "lifecycle", "model", "pace", "plan", "ports", "snapshot", "supply", "views"],
@@ -61,7 +65,7 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("adapters::docker", &["config", "error", "model", "ports"]),
     ("adapters::github", &["config", "error", "model", "ports"]),
     ("adapters::memory", &["config", "error", "model", "ports"]),
-    ("adapters::poll", &["adapters::github", "config", "error", "model", "ports"]),
+    ("adapters::poll", &["adapters::github", "config", "demand", "error", "model", "ports"]),
     // It looks at all there is, and changes nothing.
     ("doctor", &["adapters", "config", "error", "model", "ports"]),
     // The one room that knows both sides.
@@ -70,6 +74,7 @@ const MATRIX: &[(&str, &[&str])] = &[
         &[
             "adapters",
             "config",
+            "demand",
             "error",
             "history",
             "lifecycle",

@@ -131,6 +131,8 @@ impl DemandSource for Quiet {
             unseen: BTreeMap::new(),
             unlisted: BTreeMap::new(),
             rate_limit: Some(rate_limit),
+            is_listed: true,
+            ..Demand::default()
         })
     }
 }

@@ -103,6 +103,7 @@ impl Looker {
                         url: self.url(&seen),
                         labels: Labels::of_strangers(seen.labels.iter().flatten()),
                         queued_at: since.unwrap_or(now),
+                        seen_at: now,
                     });
                 }
                 (Some("in_progress"), Some(runner)) if !runner.is_empty() => {

@@ -1,8 +1,9 @@
 //! Demand by polling: which repositories there are, and what each of them asks for.
 //!
 //! What is busy is looked at every time, what was pushed lately once in a poll interval, the rest
-//! in a slow sweep: schedules, dispatches and re-runs don't push. What was seen is kept, so that
-//! the demand is a level. Unchanged answers are "not modified" and cost nothing.
+//! in a slow sweep: schedules, dispatches and re-runs don't push. Each answer goes to the board as it
+//! arrives, so that a slow repository delays no other. Unchanged answers are "not modified" and cost
+//! nothing.
 
 mod discover;
 mod look;
@@ -12,7 +13,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use tokio::sync::Mutex;
@@ -22,9 +22,9 @@ use self::look::Looker;
 use self::schedule::{Schedule, State};
 use crate::adapters::github::GithubClient;
 use crate::config::RunnerConfig;
+use crate::demand::{Board, Watched};
 use crate::error::{Code, Error, Result};
 use crate::model::{Demand, Repo};
-use crate::ports::DemandSource;
 
 /// Repositories that are looked at side by side; the client bounds the requests, of which each
 /// repository has one at a time at least.
@@ -34,14 +34,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A list of repositories is used for at most this long.
 const LISTING: TimeDelta = TimeDelta::seconds(60);
 
-/// Asks GitHub for the demand.
+/// Asks GitHub for the demand, and puts it on the board.
 pub struct Poller {
     client: Arc<GithubClient>,
+    board: Arc<Board>,
     discovery: Discovery,
     looker: Looker,
     schedule: Schedule,
     patience: Duration,
-    /// Held for the length of a look: two at once would only pay twice.
+    /// Held for the length of a pass: two at once would only pay twice.
     known: Mutex<Known>,
 }
 
@@ -49,21 +50,24 @@ pub struct Poller {
 struct Known {
     listed_at: Option<DateTime<Utc>>,
     repos: BTreeMap<Repo, State>,
-    /// Named one by one, and not found by the last listing.
+    /// Named one by one, or of an account that cannot be listed, and not found by the last listing.
     lost: BTreeMap<Repo, Error>,
-    /// Accounts whose repositories the last listing could not see.
-    unlisted: BTreeMap<String, Error>,
 }
 
 impl Poller {
-    /// A poller that watches what `config` says.
-    pub fn new(client: Arc<GithubClient>, config: &RunnerConfig) -> Result<Self> {
+    /// A poller that watches what `config` says and tells `board`.
+    pub fn new(
+        client: Arc<GithubClient>,
+        board: Arc<Board>,
+        config: &RunnerConfig,
+    ) -> Result<Self> {
         Ok(Self {
             discovery: Discovery::new(client.clone(), config)?,
             looker: Looker::new(client.clone(), config),
             schedule: Schedule::new(config.poll_interval, config.since_days),
             patience: PATIENCE,
             client,
+            board,
             known: Mutex::default(),
         })
     }
@@ -75,6 +79,54 @@ impl Poller {
         found.sort_by_key(|found| std::cmp::Reverse(found.pushed_at));
         let found = found.into_iter().map(|found| (found.repo, found.in_org)).collect();
         Ok((found, lost.into_values().chain(unlisted.into_values()).collect()))
+    }
+
+    /// Looks at what is due. Where nothing at all could be seen, that is the answer: not a list of
+    /// repositories without jobs.
+    async fn pass(&self) -> Result<()> {
+        let mut known = self.known.lock().await;
+        let passed = self.look(&mut known).await;
+        self.board.budget(self.client.budget());
+        self.board.blind(passed.as_ref().err().cloned());
+        passed
+    }
+
+    /// Looks at what is due, and tells the demand with all else that is known.
+    pub async fn demand(&self) -> Result<Demand> {
+        self.pass().await?;
+        Ok(self.board.demand(Utc::now()))
+    }
+
+    async fn look(&self, known: &mut Known) -> Result<()> {
+        let now = Utc::now();
+        self.refresh_list(known, now).await?;
+        let due = self.schedule.due(&known.repos, &self.board.restless(), now);
+        let looks = due.into_iter().filter_map(|repo| {
+            let state = known.repos.get(&repo)?;
+            let (in_org, failures) = (state.in_org, self.schedule.failures_due(state, now));
+            let before = state.failed;
+            Some(async move {
+                let began = Utc::now();
+                let look = self.looker.look(&repo, in_org, before, failures, began);
+                let seen = tokio::time::timeout(self.patience, look).await;
+                let seen = seen.unwrap_or_else(|_| Err(too_slow(&repo, self.patience)));
+                self.board.saw(&repo, seen.clone(), began);
+                (repo, seen, failures)
+            })
+        });
+        let looks: Vec<_> = looks.collect();
+        let mut looked = futures::stream::iter(looks).buffer_unordered(LOOKS);
+        while let Some((repo, seen, failures)) = looked.next().await {
+            if let Some(state) = known.repos.get_mut(&repo) {
+                state.learn(&seen, failures, now);
+            }
+        }
+        let mut errors = known.repos.values().filter_map(|state| state.error.as_ref());
+        let seen = known.repos.values().any(|state| state.is_seen);
+        match known.lost.values().next().or_else(|| errors.next()) {
+            Some(error) if !seen => Err(error.clone()),
+            _ => Ok(()),
+        }
     }
 
     async fn refresh_list(&self, known: &mut Known, now: DateTime<Utc>) -> Result<()> {
@@ -97,66 +149,11 @@ impl Poller {
                 lost.entry(repo).or_insert_with(|| error.clone());
             }
         }
+        let repos = known.repos.keys().cloned().collect();
+        self.board.watch(Watched { repos, lost: lost.clone(), unlisted, at: now });
         known.lost = lost;
-        known.unlisted = unlisted;
         known.listed_at = Some(now);
         Ok(())
-    }
-}
-
-#[async_trait]
-impl DemandSource for Poller {
-    async fn demand(&self) -> Result<Demand> {
-        let mut known = self.known.lock().await;
-        let now = Utc::now();
-        self.refresh_list(&mut known, now).await?;
-        let due = self.schedule.due(&known.repos, now);
-        let looks = due.into_iter().filter_map(|repo| {
-            let state = known.repos.get(&repo)?;
-            let (in_org, failures) = (state.in_org, self.schedule.failures_due(state, now));
-            let before = state
-                .last
-                .as_ref()
-                .and_then(|last| last.as_ref().ok())
-                .map_or(0, |last| last.failed);
-            Some(async move {
-                let look = self.looker.look(&repo, in_org, before, failures, now);
-                let seen = tokio::time::timeout(self.patience, look).await;
-                let seen = seen.unwrap_or_else(|_| Err(too_slow(&repo, self.patience)));
-                (repo, seen, failures)
-            })
-        });
-        let looked: Vec<_> = futures::stream::iter(looks.collect::<Vec<_>>())
-            .buffer_unordered(LOOKS)
-            .collect()
-            .await;
-        for (repo, seen, failures) in looked {
-            if let Some(state) = known.repos.get_mut(&repo) {
-                if !seen.as_ref().is_err_and(|error| error.retryable) {
-                    state.looked_at = Some(now);
-                }
-                if failures && seen.is_ok() {
-                    state.failures_at = Some(now);
-                }
-                state.last = Some(seen);
-            }
-        }
-        let mut demand = Demand {
-            repos: Vec::new(),
-            unseen: known.lost.clone(),
-            unlisted: known.unlisted.clone(),
-            rate_limit: self.client.budget(),
-        };
-        for (repo, state) in &known.repos {
-            match &state.last {
-                Some(Ok(seen)) => demand.repos.push(seen.clone()),
-                Some(Err(error)) => drop(demand.unseen.insert(repo.clone(), error.clone())),
-                // Its turn in the sweep comes; until then nothing is known of it.
-                None => {}
-            }
-        }
-        everything_failed(&demand)?;
-        Ok(demand)
     }
 }
 
@@ -166,14 +163,6 @@ fn too_slow(repo: &Repo, patience: Duration) -> Error {
         format!("GitHub took more than {} s for repository {repo}.", patience.as_secs()),
         "It is looked at again; exclude it with exclude_repos if it is always slow.",
     )
-}
-
-/// Where nothing at all could be seen, that is the answer: not a list of repositories without jobs.
-fn everything_failed(demand: &Demand) -> Result<()> {
-    match demand.unseen.values().next() {
-        Some(error) if demand.repos.is_empty() => Err(error.clone()),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Which repositories a look looks at. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -32,19 +32,43 @@ pub(super) struct State {
     pub(super) pushed_at: Option<DateTime<Utc>>,
     pub(super) in_org: bool,
     /// When it was last seen, or refused for good; what may pass is no look.
-    pub(super) looked_at: Option<DateTime<Utc>>,
-    pub(super) failures_at: Option<DateTime<Utc>>,
-    pub(super) last: Option<Result<RepoDemand, Error>>,
+    looked_at: Option<DateTime<Utc>>,
+    failures_at: Option<DateTime<Utc>>,
+    /// Runs that failed lately, as they were last counted.
+    pub(super) failed: u32,
+    /// The last look saw it.
+    pub(super) is_seen: bool,
+    /// Something went on there.
+    is_busy: bool,
+    /// Why the last look did not see it.
+    pub(super) error: Option<Error>,
 }
 
 impl State {
+    /// Remembers what a look saw that was part of the pass of `now`.
+    pub(super) fn learn(
+        &mut self,
+        seen: &Result<RepoDemand, Error>,
+        failures: bool,
+        now: DateTime<Utc>,
+    ) {
+        if !seen.as_ref().is_err_and(|error| error.retryable) {
+            self.looked_at = Some(now);
+        }
+        self.is_seen = seen.is_ok();
+        self.error = seen.as_ref().err().cloned();
+        if let Ok(seen) = seen {
+            self.failed = seen.failed;
+            self.is_busy = seen.running + seen.pending > 0 || !seen.queued.is_empty();
+            if failures {
+                self.failures_at = Some(now);
+            }
+        }
+    }
+
     /// Something goes on there, or it is not known whether. A lack of rights does not pass by itself.
     fn is_hot(&self) -> bool {
-        match &self.last {
-            Some(Ok(seen)) => seen.running + seen.pending > 0 || !seen.queued.is_empty(),
-            Some(Err(error)) => error.retryable,
-            None => false,
-        }
+        self.error.as_ref().map_or(self.is_busy, |error| error.retryable)
     }
 }
 
@@ -55,8 +79,13 @@ impl Schedule {
     }
 
     /// The repositories to look at now, the longest unseen first: where a limit ends the look before
-    /// its end, the next one goes on with the others.
-    pub(super) fn due(&self, repos: &BTreeMap<Repo, State>, now: DateTime<Utc>) -> Vec<Repo> {
+    /// its end, the next one goes on with the others. Those of which events have told are `restless`.
+    pub(super) fn due(
+        &self,
+        repos: &BTreeMap<Repo, State>,
+        restless: &BTreeSet<Repo>,
+        now: DateTime<Utc>,
+    ) -> Vec<Repo> {
         let (mut due, mut unknown, mut quiet) = (Vec::new(), Vec::new(), Vec::new());
         for (repo, state) in repos {
             let age = state.looked_at.map(|looked| now - looked);
@@ -64,7 +93,7 @@ impl Schedule {
             // A little early is on time: the loop's own timer is not exact.
             let late = |interval: TimeDelta| age.is_none_or(|age| age >= interval * 9 / 10);
             let entry = (state.looked_at, repo);
-            if state.is_hot() || (recent && late(self.poll_interval)) {
+            if state.is_hot() || restless.contains(repo) || (recent && late(self.poll_interval)) {
                 due.push(entry);
             } else if !recent && late(SWEEP.max(self.poll_interval)) {
                 if age.is_none() { unknown.push(entry) } else { quiet.push(entry) }
@@ -103,13 +132,30 @@ mod tests {
         State { pushed_at: Some(ago(pushed)), looked_at: looked.map(ago), ..State::default() }
     }
 
-    fn seen(pending: u32) -> Option<Result<RepoDemand, Error>> {
+    fn seen(pending: u32, before: State) -> State {
         let (repo, queued, in_progress) = (repo("r"), vec![], vec![]);
-        Some(Ok(RepoDemand { repo, running: 0, failed: 0, pending, queued, in_progress }))
+        let seen = RepoDemand { repo, running: 0, failed: 0, pending, queued, in_progress };
+        learned(Ok(seen), before)
+    }
+
+    fn failed(code: Code, before: State) -> State {
+        learned(Err(Error::new(code, "", "")), before)
+    }
+
+    fn learned(seen: Result<RepoDemand, Error>, mut state: State) -> State {
+        let at = state.looked_at.unwrap_or(NOW);
+        let before = state.looked_at;
+        state.learn(&seen, false, at);
+        state.looked_at = before;
+        state
+    }
+
+    fn due(repos: impl IntoIterator<Item = (Repo, State)>) -> Vec<Repo> {
+        schedule().due(&repos.into_iter().collect(), &BTreeSet::new(), NOW)
     }
 
     fn is_due(state: State) -> bool {
-        !schedule().due(&[(repo("r"), state)].into(), NOW).is_empty()
+        !due([(repo("r"), state)]).is_empty()
     }
 
     #[test]
@@ -121,12 +167,10 @@ mod tests {
 
     #[test]
     fn a_repository_where_work_waits_is_due_every_time_and_one_that_failed_too() {
-        assert!(is_due(State { last: seen(1), ..state(60, Some(1)) }));
-        assert!(!is_due(State { last: seen(0), ..state(60, Some(1)) }));
-        let failed =
-            |code| State { last: Some(Err(Error::new(code, "", ""))), ..state(60, Some(1)) };
-        assert!(is_due(failed(Code::GithubUnreachable)));
-        assert!(!is_due(failed(Code::TokenDenied)));
+        assert!(is_due(seen(1, state(60, Some(1)))));
+        assert!(!is_due(seen(0, state(60, Some(1)))));
+        assert!(is_due(failed(Code::GithubUnreachable, state(60, Some(1)))));
+        assert!(!is_due(failed(Code::TokenDenied, state(60, Some(1)))));
     }
 
     #[test]
@@ -137,7 +181,7 @@ mod tests {
             let all = (0..250).map(|index| {
                 (repo(&format!("r{index}")), state(90_000, looked.map(|looked| looked + index)))
             });
-            schedule().due(&all.collect(), NOW)
+            due(all)
         };
         assert_eq!((quiet(Some(1_000)).len(), &quiet(Some(1_000))[0]), (SWEPT, &repo("r249")));
         assert_eq!(quiet(None).len(), FIRST_LOOKS);
@@ -145,14 +189,17 @@ mod tests {
 
     #[test]
     fn what_a_look_could_not_reach_comes_first_in_the_next() {
-        let cut = |looked| State {
-            last: Some(Err(Error::new(Code::RateLimited, "", ""))),
-            ..state(60, looked)
-        };
-        let hot = State { last: seen(1), ..state(60, Some(1)) };
+        let cut = |looked| failed(Code::RateLimited, state(60, looked));
+        let hot = seen(1, state(60, Some(1)));
         let repos = [(repo("a"), hot), (repo("y"), cut(Some(240))), (repo("z"), cut(None))];
-        let due = schedule().due(&repos.into(), NOW);
-        assert_eq!(due, [repo("z"), repo("y"), repo("a")]);
+        assert_eq!(due(repos), [repo("z"), repo("y"), repo("a")]);
+    }
+
+    #[test]
+    fn a_repository_of_which_events_have_told_is_due_every_time() {
+        let repos = [(repo("a"), seen(0, state(90_000, Some(1))))].into();
+        assert_eq!(schedule().due(&repos, &[repo("a")].into(), NOW), [repo("a")]);
+        assert!(schedule().due(&repos, &[repo("b")].into(), NOW).is_empty());
     }
 
     #[test]

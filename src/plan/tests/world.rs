@@ -1,6 +1,6 @@
 //! Worlds to plan for, made by a fluent builder.
 
-use crate::model::{Container, Registered, RepoDemand};
+use crate::model::{Container, Labels, Registered, RepoDemand};
 use crate::plan::*;
 use crate::ports::NewRunner;
 
@@ -22,6 +22,7 @@ pub(super) struct World {
     pub(super) runners: Vec<Runner>,
     pub(super) registered: BTreeMap<Scope, Vec<Registered>>,
     pub(super) launching: Vec<NewRunner>,
+    pub(super) spent: Vec<Spent>,
     pub(super) removing: BTreeSet<String>,
     pub(super) backoff: BTreeMap<Repo, DateTime<Utc>>,
     pub(super) paused: Option<&'static str>,
@@ -48,10 +49,13 @@ pub(super) fn world() -> World {
             unseen: BTreeMap::new(),
             unlisted: BTreeMap::new(),
             rate_limit: None,
+            is_listed: true,
+            ..Demand::default()
         }),
         runners: vec![],
         registered: BTreeMap::new(),
         launching: vec![],
+        spent: vec![],
         removing: BTreeSet::new(),
         backoff: BTreeMap::new(),
         paused: None,
@@ -85,6 +89,7 @@ impl World {
             url: String::new(),
             labels: Labels::new(labels),
             queued_at: at(queued),
+            seen_at: self.now,
         };
         let repos = &mut self.demand.as_mut().unwrap().repos;
         match repos.iter_mut().find(|demand| demand.repo == repo) {
@@ -123,6 +128,7 @@ impl World {
             phase,
             since: self.now,
             lost_since: None,
+            spent_at: None,
             job: None,
         });
         self
@@ -141,6 +147,7 @@ impl World {
             runners: &self.runners,
             registered: &self.registered,
             launching: &self.launching,
+            spent: &self.spent,
             removing: &self.removing,
             backoff: &self.backoff,
             paused: self.paused,

@@ -161,6 +161,7 @@ impl Github {
                     url: String::new(),
                     labels: Labels::new(["self-hosted"]),
                     queued_at: now,
+                    seen_at: now,
                 };
                 let takes = Duration::from_secs(takes);
                 state.jobs.insert(id, FakeJob { job, takes, runner: None, done: false });
@@ -275,7 +276,7 @@ impl DemandSource for Github {
                     in_progress: vec![],
                 });
                 match runner {
-                    None => demand.queued.push(job.clone()),
+                    None => demand.queued.push(Job { seen_at: self.now(), ..job.clone() }),
                     Some(name) => demand.in_progress.push(RunningJob {
                         job: JobRef {
                             id: job.id,
@@ -299,6 +300,8 @@ impl DemandSource for Github {
                 unseen,
                 unlisted: BTreeMap::new(),
                 rate_limit: None,
+                is_listed: true,
+                ..Demand::default()
             }
         }))
     }

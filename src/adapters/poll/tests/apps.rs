@@ -28,7 +28,7 @@ async fn world(owner: Option<&str>, options: Options, credential: Credential) ->
 impl World {
     fn use_credential(&mut self, credential: Credential) {
         self.client = GithubClient::new(&self.config, credential).unwrap();
-        self.poller = Poller::new(self.client.clone(), &self.config).unwrap();
+        self.poller = Poller::new(self.client.clone(), Arc::default(), &self.config).unwrap();
         self.registrar = GithubRegistrar::new(self.client.clone(), &self.config);
     }
 
@@ -148,8 +148,12 @@ async fn an_installation_that_is_suspended_later_leaves_its_repositories_unseen(
     world.github.suspend(suspended, true).unwrap();
     // The list of installations is a minute old at most; another client has none.
     let before = world.poller.known.into_inner();
-    world.poller =
-        Poller::new(GithubClient::new(&world.config, key(0)).unwrap(), &world.config).unwrap();
+    world.poller = Poller::new(
+        GithubClient::new(&world.config, key(0)).unwrap(),
+        Arc::default(),
+        &world.config,
+    )
+    .unwrap();
     world.poller.known = Mutex::new(before);
     let demand = world.poller.demand().await.unwrap();
     let unseen: Vec<_> = demand.unseen.keys().map(Repo::as_str).collect();

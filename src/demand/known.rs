@@ -1,0 +1,237 @@
+//! What is known of the demand, and how it is joined.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Assigned, Heard, JobState, LAG, Watched};
+use crate::error::Error;
+use crate::model::{Counted, Demand, RateLimit, Repo, RepoDemand, RunningJob, Scope};
+
+/// Events are remembered for at most this long, without a poll that knows better: GitHub lets a job
+/// wait for 24 hours (docs.github.com: actions limits).
+const MEMORY: TimeDelta = TimeDelta::hours(24);
+/// An end is remembered for this long, whatever polls say: an ended job does not come back.
+const ENDED: TimeDelta = TimeDelta::hours(1);
+/// Jobs that events have told of; beyond it the oldest are left to polls.
+const MOST: usize = 20_000;
+/// A job that GitHub lists for this long and gives to no scale set of its scope is looked after
+/// without it.
+const OVERDUE: TimeDelta = TimeDelta::seconds(60);
+
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    watched: Option<BTreeSet<Repo>>,
+    looked: BTreeMap<Repo, Looked>,
+    lost: BTreeMap<Repo, Error>,
+    unlisted: BTreeMap<String, Error>,
+    blind: Option<Error>,
+    heard: BTreeMap<u64, Heard>,
+    sets: BTreeMap<Scope, Assigned>,
+    pub(super) rate_limit: Option<RateLimit>,
+    revision: u64,
+}
+
+#[derive(Debug)]
+struct Looked {
+    began: DateTime<Utc>,
+    seen: Result<RepoDemand, Error>,
+}
+
+impl Known {
+    fn news(&mut self, is_news: bool) -> bool {
+        self.revision += u64::from(is_news);
+        is_news
+    }
+
+    pub(super) fn watch(&mut self, watched: Watched) -> bool {
+        let Watched { repos, lost, unlisted, at } = watched;
+        // What an account had is there still, for all we know.
+        let is_hidden = |repo: &Repo| unlisted.contains_key(&repo.owner().to_ascii_lowercase());
+        let is_there = |repo: &Repo| repos.contains(repo) || is_hidden(repo);
+        self.looked.retain(|repo, _| repos.contains(repo));
+        // One that was made just now may be heard of before it is listed.
+        self.heard.retain(|_, heard| at - heard.at < LAG || is_there(&heard.job.repo));
+        let same =
+            self.watched.as_ref() == Some(&repos) && self.lost == lost && self.unlisted == unlisted;
+        (self.watched, self.lost, self.unlisted) = (Some(repos), lost, unlisted);
+        self.news(!same)
+    }
+
+    pub(super) fn saw(
+        &mut self,
+        repo: &Repo,
+        seen: Result<RepoDemand, Error>,
+        began: DateTime<Utc>,
+    ) -> bool {
+        if self.looked.get(repo).is_some_and(|looked| looked.began > began) {
+            return false;
+        }
+        if seen.is_ok() {
+            self.heard.retain(|_, heard| heard.job.repo != *repo || outlasts(heard, began));
+        }
+        let before = self.looked.insert(repo.clone(), Looked { began, seen });
+        let now = self.looked.get(repo).map(|looked| &looked.seen);
+        // A job that is seen again still waits: what it was given before may have come to nothing.
+        let idle = now.is_some_and(|seen| seen.as_ref().is_ok_and(|seen| seen.queued.is_empty()));
+        let same = idle && before.as_ref().map(|before| &before.seen) == now;
+        self.news(!same)
+    }
+
+    pub(super) fn blind(&mut self, why: Option<Error>) -> bool {
+        let same = self.blind == why;
+        self.blind = why;
+        self.news(!same)
+    }
+
+    pub(super) fn hear(&mut self, heard: Heard) -> bool {
+        let outlived = |looked: &Looked| looked.seen.is_ok() && !outlasts(&heard, looked.began);
+        if self.looked.get(&heard.job.repo).is_some_and(outlived) {
+            return false;
+        }
+        let known = self.heard.get(&heard.job.id);
+        if known.is_some_and(|known| known.state.rank() >= heard.state.rank()) {
+            return false;
+        }
+        let at = heard.at;
+        self.heard.retain(|_, heard| at - heard.at < MEMORY);
+        while self.heard.len() >= MOST {
+            let Some(oldest) = self.heard.values().min_by_key(|heard| heard.at) else { break };
+            let id = oldest.job.id;
+            self.heard.remove(&id);
+        }
+        self.heard.insert(heard.job.id, heard);
+        self.news(true)
+    }
+
+    pub(super) fn assign(&mut self, scope: &Scope, assigned: Option<Assigned>) -> bool {
+        let before = match assigned {
+            Some(assigned) => self.sets.insert(scope.clone(), assigned),
+            None => self.sets.remove(scope),
+        };
+        let same = self.sets.get(scope) == before.as_ref();
+        self.news(!same)
+    }
+
+    pub(super) fn restless(&self) -> BTreeSet<Repo> {
+        let open = self.heard.values().filter(|heard| heard.state != JobState::Completed);
+        open.map(|heard| heard.job.repo.clone()).collect()
+    }
+
+    pub(super) fn demand(&self, now: DateTime<Utc>) -> Demand {
+        let mut repos: BTreeMap<Repo, RepoDemand> = BTreeMap::new();
+        let mut unseen = self.lost.clone();
+        for (repo, looked) in &self.looked {
+            match self.blind.as_ref().map_or(looked.seen.as_ref(), Err) {
+                Ok(seen) => drop(repos.insert(repo.clone(), seen.clone())),
+                Err(error) => drop(unseen.insert(repo.clone(), error.clone())),
+            }
+        }
+        for heard in self.heard.values() {
+            let repo = &heard.job.repo;
+            correct(repos.entry(repo.clone()).or_insert_with(|| nothing(repo)), heard);
+        }
+        let counted = self.sets.iter().map(|(scope, set)| give(&mut repos, scope, set, now));
+        let counted = counted.filter(|counted| counted.jobs > 0).collect();
+        let is_new = |repo: &&Repo| !self.looked.contains_key(*repo) && !unseen.contains_key(*repo);
+        Demand {
+            repos: repos.into_values().collect(),
+            counted,
+            unlooked: self.watched.iter().flatten().filter(is_new).cloned().collect(),
+            is_listed: self.watched.is_some(),
+            unseen,
+            unlisted: self.unlisted.clone(),
+            rate_limit: self.rate_limit.clone(),
+            revision: self.revision,
+        }
+    }
+}
+
+/// Whether what was heard still counts beside a poll that began at `began`.
+fn outlasts(heard: &Heard, began: DateTime<Utc>) -> bool {
+    let patience = if heard.state == JobState::Completed { ENDED } else { LAG };
+    began - heard.at < patience
+}
+
+fn nothing(repo: &Repo) -> RepoDemand {
+    let (queued, in_progress) = (Vec::new(), Vec::new());
+    RepoDemand { repo: repo.clone(), running: 0, failed: 0, pending: 0, queued, in_progress }
+}
+
+/// Brings what a poll saw of a repository up to what was heard of one of its jobs.
+fn correct(seen: &mut RepoDemand, heard: &Heard) {
+    let Heard { job, state, at } = heard;
+    let knows_run = |seen: &RepoDemand| {
+        seen.queued.iter().any(|queued| queued.run_id == job.run_id)
+            || seen.in_progress.iter().any(|running| running.job.run_id == job.run_id)
+    };
+    match state {
+        JobState::Waiting => {}
+        JobState::Queued => {
+            let known = seen.in_progress.iter().any(|running| running.job.id == job.id);
+            if let Some(queued) = seen.queued.iter_mut().find(|queued| queued.id == job.id) {
+                queued.seen_at = queued.seen_at.max(*at);
+            } else if !known {
+                seen.pending += u32::from(!knows_run(seen));
+                seen.queued.push(job.clone());
+            }
+        }
+        JobState::InProgress { runner_name, started_at } => {
+            seen.running += u32::from(!knows_run(seen));
+            seen.queued.retain(|queued| queued.id != job.id);
+            if !seen.in_progress.iter().any(|running| running.job.id == job.id) {
+                seen.in_progress.push(RunningJob {
+                    job: job.named(),
+                    runner_name: runner_name.clone(),
+                    started_at: *started_at,
+                });
+            }
+        }
+        JobState::Completed => {
+            seen.queued.retain(|queued| queued.id != job.id);
+            seen.in_progress.retain(|running| running.job.id != job.id);
+        }
+    }
+}
+
+/// Lets the scale set of `scope` say which of its scope's jobs wait. Those that it could have and
+/// was not given stay when they are overdue: GitHub may have lost them, or never meant them for it.
+fn give(
+    repos: &mut BTreeMap<Repo, RepoDemand>,
+    scope: &Scope,
+    set: &Assigned,
+    now: DateTime<Utc>,
+) -> Counted {
+    let told: HashSet<(u64, &str)> =
+        set.queued.iter().map(|job| (job.run_id, job.name.as_str())).collect();
+    let mut unnamed = set.more;
+    for seen in repos.values_mut() {
+        seen.queued.retain(|job| {
+            if job.scope != *scope || !job.labels.is_subset(&set.labels) {
+                return true;
+            }
+            if told.contains(&(job.run_id, job.name.as_str())) || now - job.queued_at < OVERDUE {
+                return false;
+            }
+            // It is one of those that are only counted.
+            let counted = unnamed > 0;
+            unnamed = unnamed.saturating_sub(1);
+            !counted
+        });
+    }
+    for job in &set.queued {
+        let seen = repos.entry(job.repo.clone()).or_insert_with(|| nothing(&job.repo));
+        seen.queued.push(job.clone());
+        seen.pending = seen.pending.max(1);
+    }
+    for (repo, running) in &set.in_progress {
+        let seen = repos.entry(repo.clone()).or_insert_with(|| nothing(repo));
+        let same = |other: &RunningJob| other.runner_name == running.runner_name;
+        if !seen.in_progress.iter().any(same) {
+            seen.in_progress.push(running.clone());
+            seen.running = seen.running.max(1);
+        }
+    }
+    let (scope, labels) = (scope.clone(), set.labels.clone());
+    Counted { scope, labels, jobs: set.more, seen_at: set.at }
+}

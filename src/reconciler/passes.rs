@@ -1,0 +1,115 @@
+//! Asking for the demand, and what is told of it meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Reconciler;
+use super::answers::answer;
+use crate::error::{Error, Result};
+use crate::model::Demand;
+use crate::snapshot::EventKind;
+
+/// A pass that came back.
+pub(super) struct Passed {
+    number: u64,
+    demand: Result<Demand>,
+}
+
+impl Reconciler {
+    /// Asks for the demand.
+    pub(super) fn pass(&mut self) {
+        let number = self.rounds.pass_begins(Instant::now());
+        let source = self.parts.source.clone();
+        self.passes.spawn(async move { Passed { number, demand: source.demand().await } });
+    }
+
+    /// Something is known that was not asked for, or not yet answered in full.
+    pub(super) fn hear(&mut self) {
+        let Some(demand) = self.parts.source.known() else { return };
+        self.demand = Some(Arc::new(demand));
+        self.go_on();
+    }
+
+    /// A pass is over: who waited for it is told, and the next one set.
+    pub(super) fn heed(&mut self, passed: Passed) {
+        let Passed { number, demand } = passed;
+        let now = (self.parts.clock)();
+        let failed = match demand {
+            Ok(demand) => {
+                self.demand = Some(Arc::new(demand));
+                None
+            }
+            Err(error) => {
+                self.demand = self.parts.source.known().map(Arc::new);
+                Some(error)
+            }
+        };
+        self.blind = failed.is_some();
+        let retry = match (&failed, self.demand.clone()) {
+            (Some(error), _) => Some(self.failed_pass(error)),
+            (None, demand) => demand.and_then(|demand| {
+                self.troubles.look_succeeded(&demand, self.trouble.as_ref(), now)
+            }),
+        };
+        if failed.is_none() {
+            self.published.send_modify(|snapshot| {
+                snapshot.iterations += 1;
+                snapshot.last_check = Some(now);
+            });
+            self.remember_scopes();
+        }
+        self.serve(number, failed.clone());
+        if self.on && self.stopping.is_empty() {
+            let paced = self.pace();
+            let wait = retry
+                .map_or(paced, |retry| if failed.is_some() { retry } else { retry.min(paced) });
+            // A change that came while this pass was under way has set an earlier time.
+            self.rounds.pass_by(Instant::now() + wait);
+        }
+        let late = self.all_asked.iter().any(|asked| asked.passes > number);
+        if late && !self.rounds.pass_follows {
+            self.rounds.pass_by(Instant::now());
+        }
+    }
+
+    /// The time until the next pass: the outage of a second must not cost an interval.
+    fn failed_pass(&mut self, error: &Error) -> Duration {
+        self.event(EventKind::Failure, "look", error.message.clone());
+        let wait = self.troubles.look_failed(error, (self.parts.clock)());
+        let asked = error.retry_after.map(Duration::from_secs).unwrap_or_default();
+        wait.min(self.poll_interval.max(asked))
+    }
+
+    /// Acts on what the pass `number` saw, and tells those who waited for it.
+    fn serve(&mut self, number: u64, failed: Option<Error>) {
+        let all = std::mem::take(&mut self.all_asked);
+        let (mut asked, later): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|asked| asked.passes <= number);
+        self.all_asked = later;
+        asked.retain(|asked| !asked.asker.gone.is_cancelled());
+        let mut asker = asked.first().map(|asked| asked.asker.clone()).unwrap_or_default();
+        if self.on {
+            // The loop wants these runners whoever asked for them.
+            asker.gone = CancellationToken::new();
+        } else if asked.is_empty() {
+            // Whoever this pass was made for waits no more.
+            return;
+        }
+        let accepted = self.go_on_for(&asker);
+        let replies = asked.into_iter().map(|asked| asked.reply).collect();
+        answer(replies, accepted, failed, &self.held, self.used());
+    }
+
+    /// A pass ended in a bug of its own: the next one may do better.
+    pub(super) fn pass_died(&mut self, error: &tokio::task::JoinError) {
+        if !error.is_cancelled() {
+            let report = "Please report it with the log.";
+            let error = Error::internal(format!("A pass failed: {error}."), report);
+            let number = self.rounds.passes;
+            self.heed(Passed { number, demand: Err(error) });
+        }
+    }
+}
