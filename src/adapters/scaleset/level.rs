@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::Assigned;
 use super::wire::{Event, Message, Statistics};
-use crate::model::{Job, JobRef, Labels, Repo, RunningJob, Scope, clean_text};
+use crate::demand::Assigned;
+use crate::model::{Job, Labels, Repo, RunningJob, Scope, clean_text};
 
 /// Messages that are remembered, so that one that is told again changes nothing.
 const REMEMBERED: usize = 256;
@@ -71,7 +71,7 @@ impl Level {
     }
 
     /// Takes in a message; one that was taken in before changes nothing.
-    pub(super) fn apply(&mut self, message: &Message) -> Applied {
+    pub(super) fn apply(&mut self, message: &Message, now: DateTime<Utc>) -> Applied {
         let mut applied = Applied::default();
         if self.applied.insert(message.id) {
             if self.applied.len() > REMEMBERED {
@@ -79,7 +79,7 @@ impl Level {
             }
             self.latest = self.next;
             for event in &message.events {
-                self.happened(event, &mut applied.offered);
+                self.happened(event, &mut applied.offered, now);
             }
             self.statistics = message.statistics.unwrap_or(self.statistics);
         }
@@ -87,17 +87,17 @@ impl Level {
         applied
     }
 
-    fn happened(&mut self, event: &Event, offered: &mut Vec<u64>) {
+    fn happened(&mut self, event: &Event, offered: &mut Vec<u64>, now: DateTime<Utc>) {
         let request = event.runner_request_id;
         match event.message_type.as_str() {
             "JobAvailable" => offered.push(request),
             "JobAssigned" => {
-                if let Some(tracked) = self.track(event).filter(|one| one.running.is_none()) {
+                if let Some(tracked) = self.track(event, now).filter(|one| one.running.is_none()) {
                     self.jobs.insert(request, tracked);
                 }
             }
             "JobStarted" => {
-                if let Some(tracked) = self.track(event) {
+                if let Some(tracked) = self.track(event, now) {
                     let runner = clean_text(&event.runner_name, NAME);
                     let running = Some(Running { runner, since: event.runner_assign_time });
                     self.jobs.insert(request, Tracked { running, ..tracked });
@@ -110,7 +110,7 @@ impl Level {
     }
 
     /// The job of an event as it is tracked, or as it will be.
-    fn track(&mut self, event: &Event) -> Option<Tracked> {
+    fn track(&mut self, event: &Event, now: DateTime<Utc>) -> Option<Tracked> {
         if let Some(tracked) = self.jobs.get(&event.runner_request_id) {
             return Some(tracked.clone());
         }
@@ -126,7 +126,8 @@ impl Level {
             name: clean_text(&event.job_display_name, NAME),
             url: format!("{}/{repo}/actions/runs/{run}", self.server_url),
             labels: Labels::of_strangers(&event.request_labels),
-            queued_at: event.queue_time.unwrap_or_else(Utc::now),
+            queued_at: event.queue_time.unwrap_or(now),
+            seen_at: now,
             repo,
         };
         Some(Tracked { order: self.next, job, running: None })
@@ -134,11 +135,12 @@ impl Level {
 
     /// Takes in what the service says when it is asked for the set itself. Jobs that it does not
     /// know are forgotten; those of the last message not yet where `just_told`.
-    pub(super) fn confirm(&mut self, statistics: Statistics, just_told: bool) {
+    pub(super) fn confirm(&mut self, statistics: Statistics, just_told: bool, now: DateTime<Utc>) {
         self.statistics = statistics;
         let kept = if just_told { self.latest } else { u64::MAX };
         self.forget(statistics.waiting(), kept, |tracked| tracked.running.is_none());
         self.forget(statistics.total_running_jobs, kept, |tracked| tracked.running.is_some());
+        self.jobs.values_mut().for_each(|tracked| tracked.job.seen_at = now);
     }
 
     /// Forgets the oldest of those that are `such`, beyond `most` and not later than `kept`.
@@ -159,13 +161,13 @@ impl Level {
         let queued: Vec<_> = waiting.map(|tracked| tracked.job.clone()).collect();
         let in_progress = self.jobs.values().filter_map(|tracked| {
             let Running { runner, since } = tracked.running.clone()?;
-            let Job { id, run_id, name, url, repo, .. } = tracked.job.clone();
-            let job = JobRef { id, run_id, name, url };
-            Some((repo, RunningJob { job, runner_name: runner, started_at: since }))
+            let running =
+                RunningJob { job: tracked.job.named(), runner_name: runner, started_at: since };
+            Some((tracked.job.repo.clone(), running))
         });
         Assigned {
             labels: self.labels.clone(),
-            more: self.statistics.waiting().saturating_sub(self.waiting()),
+            more: self.statistics.waiting().saturating_sub(self.waiting()) as usize,
             in_progress: in_progress.collect(),
             queued,
             at: now,
@@ -177,23 +179,10 @@ impl Level {
         self.statistics.total_available_jobs > 0
     }
 
-    /// How many jobs we can have at a time when `room` more runners can be started: those that the
-    /// set has, or as many as it has runners for, and as many again as there is room for.
-    pub(super) fn capacity(&self, room: usize, most: usize) -> usize {
-        self.own().saturating_add(room).min(most)
-    }
-
-    /// How many more jobs we can have.
-    pub(super) fn room(&self, room: usize, most: usize) -> usize {
-        let Statistics { total_running_jobs, .. } = self.statistics;
-        let have = total_running_jobs.saturating_add(self.statistics.waiting().max(self.waiting()));
-        self.capacity(room, most).saturating_sub(have as usize)
-    }
-
-    fn own(&self) -> usize {
-        let Statistics { total_running_jobs, total_idle_runners, .. } = self.statistics;
+    /// How many jobs the set has, those that run included.
+    pub(super) fn jobs(&self) -> usize {
         let waiting = self.statistics.waiting().max(self.waiting());
-        total_running_jobs.saturating_add(waiting.max(total_idle_runners)) as usize
+        self.statistics.total_running_jobs.saturating_add(waiting) as usize
     }
 
     fn waiting(&self) -> u32 {

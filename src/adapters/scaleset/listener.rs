@@ -8,14 +8,16 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::Live;
 use super::cursors::{Cursor, Cursors};
 use super::level::Level;
 use super::service::Service;
 use super::session::{Heard, Session};
 use super::transport::{Failure, Kind, Result};
 use super::wire::{Message, ScaleSet};
-use super::{Board, Decided, Live};
+use crate::demand::Board;
 use crate::model::{Labels, Scope};
+use crate::ports::Decided;
 
 /// The first wait after a failure; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -33,7 +35,7 @@ pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 /// A scope's listener.
 pub(super) struct Listener {
     pub(super) service: Arc<Service>,
-    pub(super) board: Arc<dyn Board>,
+    pub(super) board: Arc<Board>,
     pub(super) cursors: Arc<Cursors>,
     pub(super) live: Arc<Live>,
     pub(super) decided: watch::Receiver<Decided>,
@@ -43,8 +45,6 @@ pub(super) struct Listener {
     pub(super) server_url: String,
     /// Who holds the session, as people see it.
     pub(super) owner: String,
-    /// Most runners at a time.
-    pub(super) most: usize,
     /// The set and what is known of it, over sessions.
     pub(super) known: Option<(u64, Level)>,
 }
@@ -113,7 +113,7 @@ impl Listener {
             _ => Level::new(self.scope().clone(), &self.server_url, self.served(&set)),
         };
         if let Some(statistics) = session.statistics.or(set.statistics) {
-            level.confirm(statistics, false);
+            level.confirm(statistics, false, Utc::now());
         }
         self.live.begin(set.id);
         self.board.assign(self.scope(), Some(level.assigned(Utc::now())));
@@ -187,8 +187,8 @@ impl Listener {
     ) -> Result<Ended> {
         let mut failures = 0;
         loop {
-            let capacity = level.capacity(self.decided.borrow_and_update().room, self.most);
-            let changed = changed(self.decided.clone(), level, self.most, capacity);
+            let capacity = self.decided.borrow().room(self.scope());
+            let changed = changed(self.decided.clone(), self.scope(), capacity);
             let heard = tokio::select! {
                 heard = session.next(cursor.last_message, capacity) => heard,
                 // Nothing is lost: what was not acknowledged is told again.
@@ -232,11 +232,15 @@ impl Listener {
         cursor: &mut Cursor,
         message: &Message,
     ) -> Result<()> {
-        let applied = level.apply(message);
+        let applied = level.apply(message, Utc::now());
         if applied.doubtful {
             // Where even that is not known the jobs of the message count.
             match self.service.show(cursor.set).await {
-                Ok(set) => set.statistics.into_iter().for_each(|told| level.confirm(told, true)),
+                Ok(set) => {
+                    if let Some(told) = set.statistics {
+                        level.confirm(told, true, Utc::now());
+                    }
+                }
                 Err(failure) if failure.kind == Kind::SetGone => return Err(failure),
                 Err(failure) => tracing::debug!(error = %failure.error, "nothing was confirmed"),
             }
@@ -256,9 +260,10 @@ impl Listener {
 
     /// The queue had nothing to tell: looks whether that is so.
     async fn check(&self, session: &mut Session, level: &mut Level, set: u64) -> Result<()> {
+        let now = Utc::now();
         let set = self.service.show(set).await?;
         if let Some(statistics) = set.statistics {
-            level.confirm(statistics, false);
+            level.confirm(statistics, false, now);
         }
         if level.has_offers() {
             let offered = self.service.acquirable(set.id).await?;
@@ -271,7 +276,7 @@ impl Listener {
 
     /// Acquires as many of the offered jobs as there is room for; they are assigned by a message.
     async fn acquire(&self, session: &mut Session, level: &Level, offered: &[u64]) -> Result<()> {
-        let room = level.room(self.decided.borrow().room, self.most);
+        let room = self.decided.borrow().room(self.scope()).saturating_sub(level.jobs());
         let wanted: Vec<_> = offered.iter().copied().take(room).collect();
         if wanted.is_empty() {
             return Ok(());
@@ -282,18 +287,16 @@ impl Listener {
     }
 }
 
-/// Resolves when what we can run is no longer `told`.
-async fn changed(mut decided: watch::Receiver<Decided>, level: &Level, most: usize, told: usize) {
+/// Resolves when what `scope` can run is no longer `told`.
+async fn changed(mut decided: watch::Receiver<Decided>, scope: &Scope, told: usize) {
     loop {
-        if decided.changed().await.is_err() {
+        if decided.wait_for(|decided| decided.room(scope) != told).await.is_err() {
             // Whoever decides is gone; we will be told to stop.
             std::future::pending::<()>().await;
         }
-        if level.capacity(decided.borrow().room, most) != told {
-            sleep(BURST).await;
-            if level.capacity(decided.borrow_and_update().room, most) != told {
-                return;
-            }
+        sleep(BURST).await;
+        if decided.borrow().room(scope) != told {
+            return;
         }
     }
 }

@@ -23,7 +23,6 @@ mod wire;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -33,45 +32,17 @@ use self::listener::{FAREWELL, Listener};
 use self::service::Service;
 use self::transport::{Failure, Kind, Transport};
 use crate::config::{RunnerConfig, ScopeKind};
+use crate::demand::Board;
 use crate::error::{Error, Result};
-use crate::model::{Job, Labels, Repo, RunningJob, Scope};
-use crate::ports::{Deregistered, NewRunner, Registrar, Registration};
-
-/// Where listeners tell what is assigned.
-pub trait Board: Send + Sync {
-    /// The level of a scope's set, or none where no session lives; the revision that has it.
-    fn assign(&self, scope: &Scope, assigned: Option<Assigned>) -> u64;
-}
-
-/// What a scale set has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assigned {
-    /// What its runners can serve.
-    pub labels: Labels,
-    /// Jobs that wait for a runner of the set.
-    pub queued: Vec<Job>,
-    /// Jobs that run.
-    pub in_progress: Vec<(Repo, RunningJob)>,
-    /// Jobs that wait and are known by number only.
-    pub more: u32,
-    /// When it was so.
-    pub at: DateTime<Utc>,
-}
-
-/// What the loop has decided upon.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Decided {
-    /// All that the board had up to here.
-    pub revision: u64,
-    /// How many more runners can be started.
-    pub room: usize,
-}
+use crate::model::{Labels, Scope};
+use crate::ports::{Decided, Deregistered, NewRunner, Registrar, Registration};
 
 /// The scale sets of a configuration.
 pub struct ScaleSets {
     scopes: BTreeMap<Scope, Member>,
     config: RunnerConfig,
     name: String,
+    board: Arc<Board>,
     cursors: Arc<Cursors>,
     decided: watch::Sender<Decided>,
     running: Mutex<Option<Running>>,
@@ -128,8 +99,13 @@ impl Live {
 }
 
 impl ScaleSets {
-    /// The sets that `config` asks for, if it does. Registration tokens come from `registrar`.
-    pub fn new(config: &RunnerConfig, registrar: &Arc<dyn Registrar>) -> Result<Option<Self>> {
+    /// The sets that `config` asks for, if it does; they tell `board`. Registration tokens come from
+    /// `registrar`.
+    pub fn new(
+        config: &RunnerConfig,
+        board: Arc<Board>,
+        registrar: &Arc<dyn Registrar>,
+    ) -> Result<Option<Self>> {
         let Some(name) = config.scale_set.clone() else { return Ok(None) };
         let transport = Arc::new(Transport::new(config)?);
         let member = |scope: Scope| {
@@ -141,14 +117,25 @@ impl ScaleSets {
             scopes: scopes(config).into_iter().map(member).collect(),
             config: config.clone(),
             name,
+            board,
             cursors: Arc::new(Cursors::open(file)),
             decided: watch::Sender::default(),
             running: Mutex::default(),
         }))
     }
 
-    /// Begins to listen, unless it listens already. Must be called within a tokio runtime.
-    pub fn start(&self, board: &Arc<dyn Board>) {
+    /// Tells what was decided upon. The first time, and the first after a stop, listening begins. Must
+    /// be called within a tokio runtime.
+    pub fn decided(&self, decided: &Decided) {
+        self.decided.send_if_modified(|last| {
+            let is_new = last != decided;
+            last.clone_from(decided);
+            is_new
+        });
+        self.start();
+    }
+
+    fn start(&self) {
         let mut running = self.running();
         if running.is_some() {
             return;
@@ -158,7 +145,7 @@ impl ScaleSets {
         for member in self.scopes.values() {
             let listener = Listener {
                 service: member.service.clone(),
-                board: board.clone(),
+                board: self.board.clone(),
                 cursors: self.cursors.clone(),
                 live: member.live.clone(),
                 decided: self.decided.subscribe(),
@@ -166,7 +153,6 @@ impl ScaleSets {
                 labels: self.config.labels.union(&Labels::new([&self.name])),
                 server_url: self.config.server_url.clone(),
                 owner: format!("ipfs-accelerate {} on {}", self.config.instance, host_name()),
-                most: self.config.max_runners,
                 known: None,
             };
             listeners.spawn(listener.run(stop.clone()));
@@ -182,11 +168,6 @@ impl ScaleSets {
         if tokio::time::timeout(FAREWELL * 2, ended).await.is_err() {
             tracing::warn!("a session of a scale set was not ended in time");
         }
-    }
-
-    /// Tells what was decided upon, and how much room there is since.
-    pub fn decided(&self, decided: Decided) {
-        self.decided.send_if_modified(|last| std::mem::replace(last, decided) != decided);
     }
 
     /// Whether a set's session lives in `scope`, so that runners are registered through it.

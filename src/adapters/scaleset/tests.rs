@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::*;
 use crate::adapters::github::{GithubClient, GithubRegistrar};
 use crate::config::{Sources, StartInput, load};
+use crate::demand::Assigned;
 use crate::model::Origin;
 use crate::simulator::{
     JobSpec, JobStatus, Options, RepoSpec, RunSpec, ScaleSetOptions, Simulator, Stage, TOKEN,
@@ -22,24 +23,19 @@ use crate::simulator::{
 const SET: &str = "pool";
 const REPO: &str = "acme/api";
 
-/// What was told, in the place of the real board and loop.
+/// In the place of the loop.
 struct Noted {
+    /// All that the board said, each different from the one before.
     told: watch::Sender<Vec<Option<Assigned>>>,
     /// How many more runners can be started; none: nothing is decided.
     room: watch::Sender<Option<usize>>,
-}
-
-impl Board for Noted {
-    fn assign(&self, _: &Scope, assigned: Option<Assigned>) -> u64 {
-        self.told.send_modify(|told| told.push(assigned));
-        self.told.borrow().len() as u64
-    }
 }
 
 struct World {
     github: Simulator,
     config: RunnerConfig,
     registrar: Arc<dyn Registrar>,
+    board: Arc<Board>,
     sets: Arc<ScaleSets>,
     noted: Arc<Noted>,
     loop_: JoinHandle<()>,
@@ -78,26 +74,40 @@ impl World {
         let client = GithubClient::new(&config, TOKEN.into()).unwrap();
         let registrar: Arc<dyn Registrar> = Arc::new(GithubRegistrar::new(client, &config));
         let noted = Noted { told: watch::Sender::default(), room: watch::Sender::new(Some(100)) };
-        let sets = Arc::new(ScaleSets::new(&config, &registrar).unwrap().unwrap());
-        let noted = Arc::new(noted);
-        let loop_ = decide(&sets, &noted);
-        Self { github, config, registrar, sets, noted, loop_, _state: state }
+        let (board, noted) = (Arc::new(Board::default()), Arc::new(noted));
+        let sets = ScaleSets::new(&config, board.clone(), &registrar).unwrap().unwrap();
+        let sets = Arc::new(sets);
+        let loop_ = tokio::spawn(std::future::pending());
+        Self { github, config, registrar, board, sets, noted, loop_, _state: state }
     }
 
     /// The same after a crash: what was in memory is gone.
     fn crash(&mut self) {
         self.loop_.abort();
         self.sets.running().take();
-        self.sets = Arc::new(ScaleSets::new(&self.config, &self.registrar).unwrap().unwrap());
-        self.loop_ = decide(&self.sets, &self.noted);
+        self.board = Arc::new(Board::default());
+        let sets = ScaleSets::new(&self.config, self.board.clone(), &self.registrar).unwrap();
+        self.sets = Arc::new(sets.unwrap());
     }
 
-    fn start(&self) {
-        let board: Arc<dyn Board> = self.noted.clone();
-        self.sets.start(&board);
+    fn start(&mut self) {
+        self.loop_.abort();
+        let (sets, board, noted) = (self.sets.clone(), self.board.clone(), self.noted.clone());
+        self.loop_ = tokio::spawn(decide(sets, board, noted));
     }
 
-    async fn live(&self) {
+    /// The loop's end.
+    async fn stop(&mut self) {
+        self.loop_.abort();
+        self.sets.stop().await;
+        self.noted.told.send_modify(|told| told.push(self.board.assigned(self.scope())));
+    }
+
+    fn scope(&self) -> &Scope {
+        self.sets.scopes.keys().next().unwrap()
+    }
+
+    async fn live(&mut self) {
         self.start();
         self.told(|last| last.is_some()).await;
     }
@@ -128,7 +138,7 @@ impl World {
     fn runner(&self, name: &str) -> NewRunner {
         NewRunner {
             name: name.to_owned(),
-            scope: self.sets.scopes.keys().next().unwrap().clone(),
+            scope: self.scope().clone(),
             repo: None,
             labels: self.config.labels.clone(),
             origin: Origin::Queue,
@@ -147,37 +157,40 @@ impl World {
     }
 
     async fn acknowledged(&self, message: u64) {
-        let seen = async {
-            while !self.set().acknowledged.contains(&message) {
+        self.until(|world| world.set().acknowledged.contains(&message)).await;
+    }
+
+    /// Waits until it is so, for two hours of the simulated time at most.
+    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        let so = async {
+            while !is_so(self) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(Duration::from_secs(7_200), seen).await.expect("it is acknowledged");
+        timeout(Duration::from_secs(7_200), so).await.expect("it is so within two hours");
     }
 }
 
 /// Decides on whatever is told, as the loop does.
-fn decide(sets: &Arc<ScaleSets>, noted: &Arc<Noted>) -> JoinHandle<()> {
-    let (sets, mut told) = (sets.clone(), noted.told.subscribe());
+async fn decide(sets: Arc<ScaleSets>, board: Arc<Board>, noted: Arc<Noted>) {
     let mut room = noted.room.subscribe();
-    tokio::spawn(async move {
-        loop {
-            let revision = told.borrow_and_update().len() as u64;
-            if let Some(room) = *room.borrow_and_update() {
-                sets.decided(Decided { revision, room });
-            }
-            tokio::select! {
-                Ok(()) = told.changed() => {}
-                Ok(()) = room.changed() => {}
-                else => return,
-            }
+    let scope = sets.scopes.keys().next().unwrap().clone();
+    loop {
+        let revision = board.demand(chrono::Utc::now()).revision;
+        noted.told.send_modify(|told| told.push(board.assigned(&scope)));
+        if let Some(free) = *room.borrow_and_update() {
+            sets.decided(&Decided { revision, free, used: BTreeMap::new() });
         }
-    })
+        tokio::select! {
+            () = board.changed() => {}
+            Ok(()) = room.changed() => {}
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_job_comes_by_the_set_and_a_jit_runner_of_it_runs_it() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.live().await;
     let run = world.queue(1);
     let told = world.queued(1).await;
@@ -200,13 +213,12 @@ async fn a_job_comes_by_the_set_and_a_jit_runner_of_it_runs_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_is_acknowledged_only_when_it_was_decided_upon_and_told_again_until_then() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.live().await;
     world.noted.room.send_replace(None);
     world.queue(1);
     world.queued(1).await;
-    let again = |told: &Vec<_>| told.len() > 3;
-    world.noted.told.subscribe().wait_for(again).await.unwrap();
+    world.until(|world| world.set().delivered.len() > 1).await;
     let set = world.set();
     assert!(set.acknowledged.is_empty(), "{set:?}");
     assert!(set.delivered.starts_with(&[1, 1]), "{set:?}");
@@ -217,7 +229,7 @@ async fn a_message_is_acknowledged_only_when_it_was_decided_upon_and_told_again_
 
 #[tokio::test(start_paused = true)]
 async fn of_a_burst_fifty_jobs_are_named_and_the_rest_is_counted() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.live().await;
     world.queue(80);
     let told = world.queued(50).await;
@@ -226,23 +238,21 @@ async fn of_a_burst_fifty_jobs_are_named_and_the_rest_is_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_jobs_are_assigned_than_there_is_room_for_and_more_room_is_told_at_once() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.noted.room.send_replace(Some(2));
     world.live().await;
     world.queue(5);
-    world.noted.room.send_replace(Some(0));
-    // Two jobs have taken the room that there was.
     world.queued(2).await;
     assert_eq!(world.set().jobs().count(), 2);
     let begun = Instant::now();
-    world.noted.room.send_replace(Some(3));
+    world.noted.room.send_replace(Some(5));
     world.queued(5).await;
     assert!(begun.elapsed() < Duration::from_secs(1), "no poll was waited for");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_nobody_picks_up_is_taken_back_and_assigned_again() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.live().await;
     world.queue(1);
     for _ in 0..2 {
@@ -258,7 +268,7 @@ async fn a_job_that_nobody_picks_up_is_taken_back_and_assigned_again() {
 #[tokio::test(start_paused = true)]
 async fn offered_jobs_are_acquired_within_the_room_with_the_queues_token() {
     let options = ScaleSetOptions { offers: true, ..ScaleSetOptions::default() };
-    let world = World::with(options, |_| ()).await;
+    let mut world = World::with(options, |_| ()).await;
     world.live().await;
     world.queue(3);
     assert_eq!(world.queued(3).await.more, 0);
@@ -267,7 +277,7 @@ async fn offered_jobs_are_acquired_within_the_room_with_the_queues_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_runner_is_kept_and_one_that_is_gone_is_no_trouble() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.live().await;
     world.queue(1);
     world.queued(1).await;
@@ -285,7 +295,7 @@ async fn a_busy_runner_is_kept_and_one_that_is_gone_is_no_trouble() {
 
 #[tokio::test(start_paused = true)]
 async fn every_repository_that_is_named_has_a_set_of_its_own() {
-    let world = World::with(ScaleSetOptions::default(), |config| {
+    let mut world = World::with(ScaleSetOptions::default(), |config| {
         config.scope = ScopeKind::Repo;
         config.repos = vec![REPO.to_owned(), "acme/web".to_owned()];
     })

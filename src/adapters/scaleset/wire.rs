@@ -70,7 +70,6 @@ pub(super) struct Statistics {
     /// Those that run included.
     pub(super) total_assigned_jobs: u32,
     pub(super) total_running_jobs: u32,
-    pub(super) total_idle_runners: u32,
 }
 
 impl Statistics {

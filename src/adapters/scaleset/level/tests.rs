@@ -4,6 +4,14 @@ fn level() -> Level {
     Level::new(Scope::org("acme"), "https://github.com", Labels::new(["pool"]))
 }
 
+fn apply(level: &mut Level, message: &Message) -> Applied {
+    level.apply(message, DateTime::UNIX_EPOCH)
+}
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(second, 0).unwrap()
+}
+
 fn event(kind: &str, request: u64) -> Event {
     Event {
         message_type: kind.into(),
@@ -31,7 +39,7 @@ fn all(kind: &str, requests: std::ops::RangeInclusive<u64>) -> Vec<Event> {
 }
 
 /// Requests that wait, those that run, and how many more there are.
-fn told(level: &Level) -> (Vec<u64>, Vec<u64>, u32) {
+fn told(level: &Level) -> (Vec<u64>, Vec<u64>, usize) {
     let Assigned { queued, in_progress, more, .. } = level.assigned(DateTime::UNIX_EPOCH);
     let queued = queued.iter().map(|job| job.id).collect();
     (queued, in_progress.iter().map(|(_, job)| job.job.id).collect(), more)
@@ -40,24 +48,24 @@ fn told(level: &Level) -> (Vec<u64>, Vec<u64>, u32) {
 #[test]
 fn a_job_is_assigned_starts_and_completes() {
     let mut level = level();
-    level.apply(&message(1, 1, 0, all("JobAssigned", 7..=7)));
+    apply(&mut level, &message(1, 1, 0, all("JobAssigned", 7..=7)));
     let queued = level.assigned(DateTime::UNIX_EPOCH).queued;
     assert_eq!(queued[0].url, "https://github.com/acme/api/actions/runs/5");
     assert_eq!(queued[0].labels, Labels::new(["pool"]));
-    level.apply(&message(2, 1, 1, all("JobStarted", 7..=7)));
+    apply(&mut level, &message(2, 1, 1, all("JobStarted", 7..=7)));
     let (repo, running) = level.assigned(DateTime::UNIX_EPOCH).in_progress.remove(0);
     assert_eq!((repo.as_str(), running.runner_name.as_str()), ("acme/api", "runner-7"));
-    level.apply(&message(3, 0, 0, all("JobCompleted", 7..=7)));
+    apply(&mut level, &message(3, 0, 0, all("JobCompleted", 7..=7)));
     assert_eq!(told(&level), (vec![], vec![], 0));
 }
 
 #[test]
 fn jobs_beyond_the_fifty_of_a_message_are_known_by_number() {
     let mut level = level();
-    assert!(!level.apply(&message(1, 80, 0, all("JobAssigned", 1..=50))).doubtful);
+    assert!(!apply(&mut level, &message(1, 80, 0, all("JobAssigned", 1..=50))).doubtful);
     assert_eq!(told(&level).2, 30);
     // One of the unnamed starts: it is named from then on.
-    level.apply(&message(2, 80, 1, vec![event("JobStarted", 70)]));
+    apply(&mut level, &message(2, 80, 1, vec![event("JobStarted", 70)]));
     assert_eq!((told(&level).0.len(), told(&level).1, told(&level).2), (50, vec![70], 29));
 }
 
@@ -65,9 +73,9 @@ fn jobs_beyond_the_fifty_of_a_message_are_known_by_number() {
 fn a_message_that_is_told_again_changes_nothing() {
     let mut level = level();
     let first = message(1, 1, 0, all("JobAssigned", 7..=7));
-    level.apply(&first);
-    level.apply(&message(2, 0, 0, all("JobCompleted", 7..=7)));
-    level.apply(&first);
+    apply(&mut level, &first);
+    apply(&mut level, &message(2, 0, 0, all("JobCompleted", 7..=7)));
+    apply(&mut level, &first);
     assert_eq!(told(&level), (vec![], vec![], 0));
 }
 
@@ -75,14 +83,14 @@ fn a_message_that_is_told_again_changes_nothing() {
 fn a_cancelled_job_that_is_assigned_again_waits_again() {
     for both_at_once in [true, false] {
         let mut level = level();
-        level.apply(&message(1, 1, 0, all("JobAssigned", 7..=7)));
+        apply(&mut level, &message(1, 1, 0, all("JobAssigned", 7..=7)));
         let (gone, back) = (all("JobCompleted", 7..=7), all("JobAssigned", 7..=7));
         if both_at_once {
-            level.apply(&message(2, 1, 0, [gone, back].concat()));
+            apply(&mut level, &message(2, 1, 0, [gone, back].concat()));
         } else {
-            level.apply(&message(2, 0, 0, gone));
+            apply(&mut level, &message(2, 0, 0, gone));
             assert_eq!(told(&level).0, Vec::<u64>::new());
-            level.apply(&message(3, 1, 0, back));
+            apply(&mut level, &message(3, 1, 0, back));
         }
         assert_eq!(told(&level), (vec![7], vec![], 0));
     }
@@ -91,7 +99,7 @@ fn a_cancelled_job_that_is_assigned_again_waits_again() {
 #[test]
 fn an_assignment_that_comes_after_the_start_does_not_stop_the_job() {
     let mut level = level();
-    level.apply(&message(1, 1, 1, vec![event("JobStarted", 7), event("JobAssigned", 7)]));
+    apply(&mut level, &message(1, 1, 1, vec![event("JobStarted", 7), event("JobAssigned", 7)]));
     assert_eq!(told(&level), (vec![], vec![7], 0));
 }
 
@@ -99,32 +107,36 @@ fn an_assignment_that_comes_after_the_start_does_not_stop_the_job() {
 fn zero_statistics_do_not_hide_the_jobs_of_a_message_until_they_are_confirmed_twice() {
     let mut level = level();
     let told_zero = message(1, 0, 0, all("JobAssigned", 1..=2));
-    assert!(level.apply(&told_zero).doubtful, "the service is to be asked");
+    assert!(apply(&mut level, &told_zero).doubtful, "the service is to be asked");
     assert_eq!(told(&level).0, [1, 2]);
-    level.confirm(Statistics { total_assigned_jobs: 5, ..Statistics::default() }, true);
+    level.confirm(
+        Statistics { total_assigned_jobs: 5, ..Statistics::default() },
+        true,
+        DateTime::UNIX_EPOCH,
+    );
     assert_eq!((told(&level).0, told(&level).2), (vec![1, 2], 3), "its own numbers count");
-    level.confirm(Statistics::default(), true);
+    level.confirm(Statistics::default(), true, DateTime::UNIX_EPOCH);
     assert_eq!(told(&level), (vec![1, 2], vec![], 0), "the message is as good as the numbers");
-    level.confirm(Statistics::default(), false);
+    level.confirm(Statistics::default(), false, DateTime::UNIX_EPOCH);
     assert_eq!(told(&level), (vec![], vec![], 0), "and no better for ever");
 }
 
 #[test]
 fn jobs_whose_end_was_never_told_are_forgotten_the_oldest_first() {
     let mut level = level();
-    level.apply(&message(1, 3, 0, all("JobAssigned", 1..=3)));
-    level.apply(&message(2, 3, 3, all("JobStarted", 1..=3)));
+    apply(&mut level, &message(1, 3, 0, all("JobAssigned", 1..=3)));
+    apply(&mut level, &message(2, 3, 3, all("JobStarted", 1..=3)));
     // Their ends were among what a message had no room for.
-    let applied = level.apply(&message(3, 2, 1, all("JobAssigned", 9..=9)));
+    let applied = apply(&mut level, &message(3, 2, 1, all("JobAssigned", 9..=9)));
     assert!(!applied.doubtful);
-    level.confirm(level.statistics, false);
+    level.confirm(level.statistics, false, DateTime::UNIX_EPOCH);
     assert_eq!(told(&level), (vec![9], vec![3], 0));
 }
 
 #[test]
 fn offered_jobs_are_to_be_acquired_and_are_no_demand_before() {
     let mut level = level();
-    let applied = level.apply(&message(1, 0, 0, all("JobAvailable", 3..=4)));
+    let applied = apply(&mut level, &message(1, 0, 0, all("JobAvailable", 3..=4)));
     assert_eq!(applied, Applied { offered: vec![3, 4], doubtful: false });
     assert_eq!(told(&level), (vec![], vec![], 0));
 }
@@ -133,18 +145,28 @@ fn offered_jobs_are_to_be_acquired_and_are_no_demand_before() {
 fn a_job_without_a_readable_repository_is_known_by_number() {
     let mut level = level();
     let odd = Event { owner_name: "../..".into(), ..event("JobAssigned", 1) };
-    level.apply(&message(1, 1, 0, vec![odd]));
+    apply(&mut level, &message(1, 1, 0, vec![odd]));
     assert_eq!(told(&level), (vec![], vec![], 1));
 }
 
 #[test]
-fn capacity_is_what_the_set_has_and_what_there_is_room_for() {
+fn the_jobs_of_a_set_are_those_of_its_numbers_or_of_its_names_whichever_are_more() {
     let mut level = level();
-    assert_eq!(level.capacity(3, 10), 3);
-    level.apply(&message(1, 4, 1, all("JobAssigned", 1..=3)));
-    assert_eq!(level.capacity(0, 10), 4, "nothing more, and nothing that we have is given back");
-    assert_eq!(level.capacity(9, 10), 10, "never more than there may be");
-    let idle = Statistics { total_idle_runners: 2, ..Statistics::default() };
-    level.confirm(idle, false);
-    assert_eq!(level.capacity(1, 10), 3, "runners that wait can take jobs");
+    apply(&mut level, &message(1, 9, 1, all("JobAssigned", 1..=3)));
+    assert_eq!(level.jobs(), 9);
+    apply(&mut level, &message(2, 0, 0, vec![]));
+    assert_eq!(level.jobs(), 3);
+}
+
+#[test]
+fn a_job_is_known_to_wait_since_it_was_told_or_confirmed() {
+    let mut level = level();
+    level.apply(&message(1, 1, 0, all("JobAssigned", 7..=7)), at(1));
+    level.apply(&message(2, 2, 0, all("JobAssigned", 8..=8)), at(2));
+    let seen = |level: &Level| -> Vec<_> {
+        level.assigned(at(9)).queued.iter().map(|job| job.seen_at).collect()
+    };
+    assert_eq!(seen(&level), [at(1), at(2)]);
+    level.confirm(level.statistics, false, at(3));
+    assert_eq!(seen(&level), [at(3), at(3)]);
 }

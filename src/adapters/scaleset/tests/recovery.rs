@@ -5,7 +5,7 @@ use crate::simulator::{Fault, Often, Trouble};
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_queue_token_is_renewed_and_nothing_is_lost() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.live().await;
     world.github.revoke_queue_token(SET).unwrap();
     world.github.revoke_admin_tokens();
@@ -17,7 +17,7 @@ async fn a_refused_queue_token_is_renewed_and_nothing_is_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_that_the_service_forgot_is_replaced_at_its_place_in_the_queue() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.live().await;
     world.queue(1);
     world.queued(1).await;
@@ -28,24 +28,20 @@ async fn a_session_that_the_service_forgot_is_replaced_at_its_place_in_the_queue
     world.acknowledged(2).await;
     let set = world.set();
     assert_eq!((set.sessions, set.delivered), (2, vec![1, 2]));
-    let gap = world.noted.told.borrow().iter().any(Option::is_none);
+    let gap = world.noted.told.borrow().iter().skip_while(|one| one.is_none()).any(Option::is_none);
     assert!(!gap, "the scope was never without its level");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_set_that_somebody_else_listens_to_is_left_to_them_and_taken_when_they_are_gone() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.live().await;
-    world.sets.stop().await;
+    world.stop().await;
     world.github.take_session(SET).unwrap();
     let begun = Instant::now();
     world.start();
-    let conflict = async {
-        while !world.sets.warnings().iter().any(|text| text.contains("active session")) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(Duration::from_secs(600), conflict).await.unwrap();
+    let conflict = |text: &String| text.contains("active session");
+    world.until(|world| world.sets.warnings().iter().any(conflict)).await;
     assert!(!world.sets.is_live(&Scope::org("acme")));
     assert!(world.noted.told.borrow().last().unwrap().is_none(), "the others decide meanwhile");
     // The other one has died: the service forgets it after some minutes.
@@ -89,10 +85,10 @@ async fn a_message_that_was_not_acknowledged_before_a_crash_is_told_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_ends_the_session_and_leaves_the_scope_to_the_others() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.live().await;
     let begun = Instant::now();
-    world.sets.stop().await;
+    world.stop().await;
     assert!(begun.elapsed() < Duration::from_secs(1));
     assert_eq!(world.set().session, None);
     assert!(world.noted.told.borrow().last().unwrap().is_none());
@@ -103,19 +99,14 @@ async fn a_stop_ends_the_session_and_leaves_the_scope_to_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_set_that_was_deleted_is_made_anew_and_its_jobs_come_again() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.live().await;
     world.queue(1);
     world.queued(1).await;
     world.acknowledged(1).await;
     let before = world.set().id;
     world.github.delete_scale_set(SET).unwrap();
-    let anew = async {
-        while world.github.scale_set(SET).is_none_or(|set| set.id == before) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(Duration::from_secs(600), anew).await.unwrap();
+    world.until(|world| world.github.scale_set(SET).is_some_and(|set| set.id != before)).await;
     world.queued(1).await;
     world.acknowledged(1).await;
     let (_, process) = world.launch("one").await;
@@ -124,7 +115,7 @@ async fn a_set_that_was_deleted_is_made_anew_and_its_jobs_come_again() {
 
 #[tokio::test(start_paused = true)]
 async fn an_empty_queue_address_is_an_outage_that_passes() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.github.trouble(Trouble::EmptyQueueUrl, 2);
     world.live().await;
     assert_eq!(world.set().sessions, 3);
@@ -134,7 +125,7 @@ async fn an_empty_queue_address_is_an_outage_that_passes() {
 
 #[tokio::test(start_paused = true)]
 async fn jobs_of_a_message_count_though_its_statistics_say_there_are_none() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.live().await;
     world.github.trouble(Trouble::ZeroStatistics, 1);
     world.queue(2);
@@ -150,7 +141,7 @@ async fn jobs_of_a_message_count_though_its_statistics_say_there_are_none() {
 
 #[tokio::test(start_paused = true)]
 async fn empty_answers_byte_order_marks_and_unknown_messages_are_got_over() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.github.trouble(Trouble::Bom, 3);
     world.live().await;
     world.github.send_unknown_message(SET).unwrap();
@@ -164,7 +155,7 @@ async fn empty_answers_byte_order_marks_and_unknown_messages_are_got_over() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_of_the_queue_that_was_lost_loses_no_job() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.live().await;
     world.queue(1);
     let acknowledge = "DELETE /_queue/scalesets/message/*";
@@ -179,7 +170,7 @@ async fn an_answer_of_the_queue_that_was_lost_loses_no_job() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_is_down_leaves_the_scope_to_the_others_until_it_is_back() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.live().await;
     world.github.inject(Fault::Status(503), "* /_queue/*", Often::Times(4)).unwrap();
     world.github.evict_session(SET).unwrap();
@@ -190,7 +181,7 @@ async fn a_queue_that_is_down_leaves_the_scope_to_the_others_until_it_is_back() 
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_never_answers_holds_up_nobody_who_registers() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.github.inject(Fault::Hang, "* /actions/runner-registration", Often::Always).unwrap();
     world.start();
     let begun = Instant::now();
@@ -204,7 +195,7 @@ async fn a_service_that_never_answers_holds_up_nobody_who_registers() {
 
 #[tokio::test(start_paused = true)]
 async fn one_repositorys_outage_leaves_the_others_sets_alone() {
-    let world = World::with(ScaleSetOptions::default(), |config| {
+    let mut world = World::with(ScaleSetOptions::default(), |config| {
         config.scope = ScopeKind::Repo;
         config.repos = vec![REPO.to_owned(), "acme/unknown".to_owned()];
     })
@@ -219,7 +210,7 @@ async fn one_repositorys_outage_leaves_the_others_sets_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_registration_whose_answer_was_lost_is_taken_back() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.live().await;
     let jit = "POST /_actions/*/generatejitconfig";
     world.github.inject(Fault::LostAfterEffect, jit, Often::Times(1)).unwrap();
@@ -231,7 +222,7 @@ async fn a_registration_whose_answer_was_lost_is_taken_back() {
 
 #[tokio::test(start_paused = true)]
 async fn labels_that_were_dropped_are_told_loudly_and_no_runner_claims_them() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.github.trouble(Trouble::DroppedLabels, 1);
     world.live().await;
     let warnings = world.sets.warnings().join(" ");
