@@ -211,7 +211,7 @@ impl Reconciler {
 
     fn decided(&self) -> Decided {
         let mut used: BTreeMap<Scope, usize> = BTreeMap::new();
-        let born = self.runners.iter().filter(|runner| is_live(runner));
+        let born = self.runners.iter().filter(is_live);
         let launching = self.flights.runners();
         let is_unborn = |name: &str| !self.runners.iter().any(|one| one.container.name == name);
         let unborn = launching.iter().filter(|one| is_unborn(&one.name)).map(|one| &one.scope);

@@ -130,7 +130,7 @@ pub(crate) struct Reconciler {
     spacing: Duration,
     /// Why a scope's runners could not be listed.
     trouble: Option<Error>,
-    /// Whether the last pass saw nothing: what is known then is not the whole.
+    /// Whether no pass is over yet, or the last one saw nothing: what is known is not the whole.
     blind: bool,
     /// Why each queued job waits, by the last decision.
     held: BTreeMap<u64, Held>,
@@ -291,6 +291,7 @@ impl Reconciler {
         self.on = true;
         self.sighted = false;
         self.demand = None;
+        self.blind = true;
         self.rounds.next_look = Some(Instant::now());
         self.rounds.pass_follows = true;
         let now = (self.parts.clock)();

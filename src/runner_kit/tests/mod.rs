@@ -1,6 +1,7 @@
 //! The loop and the operations in virtual time.
 
 mod bounds;
+mod heard;
 mod measured;
 mod races;
 mod told;
