@@ -5,8 +5,11 @@
 //! can run; they then wait for a runner of the set and for no other. Limits: one runner group for
 //! each scope, no enterprises, and what the service does after three assignments in vain is a guess.
 
+mod agents;
+mod follow;
 mod queue;
 mod service;
+mod sessions;
 mod sets;
 mod shapes;
 #[cfg(test)]
@@ -16,9 +19,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(super) use self::{
+    follow::{follow, next_deadline},
     queue::router as queue_router,
     service::{registration_router, router},
-    sets::{Sets, follow, next_deadline},
+    sets::Sets,
 };
 pub use self::{
     sets::{ScaleSet, Stage},

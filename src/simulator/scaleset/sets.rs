@@ -1,24 +1,21 @@
 //! The sets, whose jobs they have, and what their listeners are to be told: no IO, no clock.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{ScaleSetOptions, Trouble, Troubles, shapes};
 use crate::simulator::{
-    model::{Job, JobStatus, Scope},
+    model::{Job, Scope},
     random::Random,
     state::State,
 };
 
-type Time = DateTime<Utc>;
+pub(super) type Time = DateTime<Utc>;
 
 /// A message has at most so many jobs; the rest is told by the statistics alone.
 const MOST: usize = 50;
-
-/// A job is assigned so often, and then no more.
-const ASSIGNMENTS: u32 = 3;
 
 /// Where a set's job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +77,7 @@ pub struct ScaleSet {
     pub(super) created_at: Time,
     pub(super) deleted: bool,
     pub(super) book: BTreeMap<u64, Assignment>,
-    events: VecDeque<Value>,
+    pub(super) events: VecDeque<Value>,
     messages: BTreeMap<u64, Message>,
     last_message: u64,
 }
@@ -142,26 +139,26 @@ impl ScaleSet {
         acquired
     }
 
-    fn is_attended(&self, now: Time, options: &ScaleSetOptions) -> bool {
+    pub(super) fn is_attended(&self, now: Time, options: &ScaleSetOptions) -> bool {
         self.session.as_ref().is_some_and(|open| now < open.seen_at + options.session_timeout)
     }
 
-    fn covers(&self, job: &Job) -> bool {
+    pub(super) fn covers(&self, job: &Job) -> bool {
         let own = |label: &String| self.labels.iter().any(|own| own.eq_ignore_ascii_case(label));
         State::covers(&self.scope, &job.repo) && job.labels.iter().all(own)
     }
 }
 
-type Vain = (u32, Option<Time>);
+pub(super) type Vain = (u32, Option<Time>);
 
 /// All sets and what their clients hold.
 #[derive(Debug, Default)]
 pub(in crate::simulator) struct Sets {
-    sets: BTreeMap<u64, ScaleSet>,
+    pub(super) sets: BTreeMap<u64, ScaleSet>,
     /// By token: the scope that it is for, and its end.
     admins: HashMap<String, (Scope, Time)>,
     /// By job: how often it was assigned in vain, and until when it is not assigned again.
-    vain: HashMap<u64, Vain>,
+    pub(super) vain: HashMap<u64, Vain>,
     requests: HashMap<u64, u64>,
     pub(super) troubles: Troubles,
     random: Option<Random>,
@@ -296,112 +293,4 @@ impl Sets {
         let next = 7_000 + self.requests.len() as u64;
         *self.requests.entry(job).or_insert(next)
     }
-}
-
-/// Brings the sets into line with the jobs: what began or ended is told, what nobody picked up is
-/// taken back, what waits is assigned. To be called after every change.
-pub(in crate::simulator) fn follow(state: &mut State, now: Time) {
-    if state.sets.sets.is_empty() {
-        return;
-    }
-    let mut sets = std::mem::take(&mut state.sets);
-    let gone: Vec<_> = sets.all().filter(|set| set.deleted).map(|set| set.id).collect();
-    for id in gone {
-        sets.sets.remove(&id);
-        state.forget_runners_of(id, now);
-    }
-    let options = state.options.scale_sets.clone();
-    let mut all = std::mem::take(&mut sets.sets);
-    for set in all.values_mut() {
-        set.tell(state, &mut sets.vain, &options, now);
-    }
-    for (_, until) in sets.vain.values_mut() {
-        *until = until.filter(|until| now < *until);
-    }
-    let with_runners = state.runners().filter_map(|runner| runner.job);
-    let mut taken: HashSet<_> = with_runners.collect();
-    taken.extend(all.values().flat_map(|set| set.book.keys()));
-    for set in all.values_mut() {
-        assign(set, state, &mut sets, &mut taken, now);
-    }
-    sets.sets = all;
-    state.sets = sets;
-}
-
-impl ScaleSet {
-    fn tell(
-        &mut self,
-        state: &State,
-        vain: &mut HashMap<u64, Vain>,
-        options: &ScaleSetOptions,
-        now: Time,
-    ) {
-        let events = &mut self.events;
-        self.book.retain(|id, one| {
-            let Some(job) = state.job(*id) else { return false };
-            if one.stage != Stage::Started && job.started_at.is_some() {
-                one.stage = Stage::Started;
-                events.push_back(shapes::job("JobStarted", job, one.request, one.at));
-            }
-            let ended = job.status == JobStatus::Completed;
-            let lost = one.stage == Stage::Started && job.status == JobStatus::Queued;
-            let unclaimed = one.stage == Stage::Assigned && now >= one.at + options.pickup;
-            // Its runner may have it already and is about to begin.
-            let unclaimed = unclaimed && !state.runners().any(|runner| runner.job == Some(*id));
-            if unclaimed {
-                let (tries, until) = vain.entry(*id).or_default();
-                *until = Some(now + options.requeue * 2_u32.pow(*tries));
-                *tries += 1;
-            }
-            if ended || lost || unclaimed {
-                events.push_back(shapes::job("JobCompleted", job, one.request, one.at));
-                return false;
-            }
-            true
-        });
-    }
-}
-
-fn assign(set: &mut ScaleSet, state: &State, sets: &mut Sets, taken: &mut HashSet<u64>, now: Time) {
-    let options = &state.options.scale_sets;
-    if !set.is_attended(now, options) {
-        return;
-    }
-    let mut waiting: Vec<_> = state
-        .jobs()
-        .filter(|job| job.status == JobStatus::Queued && !job.is_hosted() && set.covers(job))
-        .filter(|job| !taken.contains(&job.id))
-        .filter(|job| {
-            let vain = sets.vain.get(&job.id);
-            vain.is_none_or(|(tries, until)| *tries < ASSIGNMENTS && until.is_none())
-        })
-        .collect();
-    waiting.sort_by_key(|job| (job.queued_at, job.id));
-    for job in waiting {
-        if set.book.len() as u64 >= set.capacity.unwrap_or(u64::MAX) {
-            return;
-        }
-        let request = sets.request(job.id);
-        let (stage, kind) = match options.offers {
-            true => (Stage::Offered, "JobAvailable"),
-            false => (Stage::Assigned, "JobAssigned"),
-        };
-        taken.insert(job.id);
-        set.book.insert(job.id, Assignment { request, stage, at: now });
-        set.events.push_back(shapes::job(kind, job, request, now));
-    }
-}
-
-/// When [`follow`] next has something to do by itself.
-pub(in crate::simulator) fn next_deadline(state: &State) -> Option<Time> {
-    let options = &state.options.scale_sets;
-    let pickups = state.sets.all().flat_map(|set| {
-        let unclaimed = |job: &u64| !state.runners().any(|runner| runner.job == Some(*job));
-        let assigned = set
-            .book
-            .iter()
-            .filter(move |(job, one)| one.stage == Stage::Assigned && unclaimed(job));
-        assigned.map(|(_, one)| one.at + options.pickup)
-    });
-    pickups.chain(state.sets.vain.values().filter_map(|(_, until)| *until)).min()
 }
