@@ -20,4 +20,5 @@ mod hostile;
 mod house;
 mod http;
 mod resources;
+mod scale_sets;
 mod support;
