@@ -308,13 +308,13 @@ impl RunnerKit {
         }
     }
 
-    fn service(&self) -> Service<'_> {
+    fn service(&self) -> Service {
         service(&self.config)
     }
 }
 
-fn service(config: &RunnerConfig) -> Service<'_> {
-    Service { labels: &config.labels, filter_by_arch: config.filter_by_arch }
+fn service(config: &RunnerConfig) -> Service {
+    Service { labels: config.served(), filter_by_arch: config.filter_by_arch }
 }
 
 fn limits(config: &RunnerConfig) -> Limits {
@@ -332,7 +332,7 @@ fn limits(config: &RunnerConfig) -> Limits {
         warm,
         idle_timeout: seconds(config.idle_timeout),
         job_timeout: config.job_timeout.map(seconds),
-        labels: config.labels.clone(),
+        labels: config.served(),
         filter_by_arch: config.filter_by_arch,
         // Without the engine's id: no name begins like this, so nothing is taken for ours.
         name_prefix: "?".into(),

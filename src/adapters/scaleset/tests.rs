@@ -14,7 +14,7 @@ use super::*;
 use crate::adapters::github::{GithubClient, GithubRegistrar};
 use crate::config::{Sources, StartInput, load};
 use crate::demand::Assigned;
-use crate::model::Origin;
+use crate::model::{Labels, Origin};
 use crate::simulator::{
     JobSpec, JobStatus, Options, RepoSpec, RunSpec, ScaleSetOptions, Simulator, Stage, TOKEN,
     runner,
