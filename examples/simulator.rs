@@ -8,6 +8,7 @@
 //! `ipfs-accelerate`, and serves a small world until its standard input is closed. With the argument
 //! `runner` it is a simulated runner instead, which reads the environment of a runner container.
 //! An app, with the id 7, is there when `SIMULATOR_APP_PUBLIC_KEY` holds the public half of its key.
+//! Webhooks are sent to `SIMULATOR_WEBHOOK_URL`, signed with `SIMULATOR_WEBHOOK_SECRET`.
 
 use std::{env, error::Error, net::SocketAddr, process, time::Duration};
 
@@ -26,6 +27,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let port = argument.map_or(Ok(0), |port| port.parse())?;
     let listen = SocketAddr::from(([127, 0, 0, 1], port));
     let github = Simulator::start(Options { listen, ..Options::default() }).await?;
+    if let (Ok(url), Ok(secret)) =
+        (env::var("SIMULATOR_WEBHOOK_URL"), env::var("SIMULATOR_WEBHOOK_SECRET"))
+    {
+        github.hook(&url, &secret);
+    }
     populate(&github)?;
     if let Ok(public_key) = env::var("SIMULATOR_APP_PUBLIC_KEY") {
         github.add_app(AppSpec::new(7, public_key));

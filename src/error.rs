@@ -26,7 +26,7 @@ pub enum Code {
     ContainerFailed,
     /// Something was asked for or waits, and no more runners may be started.
     AtCapacity,
-    /// GitHub, or provision_rate, asks to wait.
+    /// GitHub, provision_rate or api_budget asks to wait.
     RateLimited,
     /// GitHub does not answer, or answers with server errors.
     GithubUnreachable,

@@ -30,7 +30,8 @@
 //!
 //! *The core, free of IO.* [`plan`] makes every decision about scaling, as values that are compared
 //! in tests and performed elsewhere; a launch is only ever decided within the free capacity, by hand
-//! or not. [`supply`] says what each runner is doing, [`pace`] when to look next.
+//! or not. [`supply`] says what each runner is doing, [`pace`] when to look next. [`webhook`] knows
+//! which deliveries are GitHub's and what they tell.
 //!
 //! *What touches the world.* [`ports`] has the three traits: `DemandSource`, `Registrar`, `Engine`.
 //! [`adapters`] implement them and never name each other, but for the poller and the scale sets, which
@@ -92,6 +93,7 @@ pub mod simulator;
 pub mod snapshot;
 pub mod supply;
 pub mod views;
+pub mod webhook;
 
 pub use config::RunnerConfig;
 pub use error::{Error, Result};

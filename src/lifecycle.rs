@@ -17,7 +17,7 @@ use crate::ports::{
 };
 use crate::samples::Samples;
 
-/// Launches at a time: enough to keep an engine busy, too few to make it time out.
+/// Containers that are started at a time: enough to keep an engine busy, too few to make it time out.
 const LAUNCHES: usize = 16;
 
 /// Tells the time; tests choose it.
@@ -129,16 +129,21 @@ impl Parts {
             ready = self.engine.prepare(pulling) => ready.map_err(Failure::Image)?,
             () = cancelled.cancelled() => return Err(Failure::Cancelled),
         }
-        let _permit = tokio::select! {
-            permit = self.permits.acquire() => permit,
-            () = cancelled.cancelled() => return Err(Failure::Cancelled),
-        };
         step("registering with GitHub");
+        // Beside each other, as fast as GitHub allows: one that is slow takes nobody's place.
         let registration = match with {
             Some(registration) => registration,
             None => self.registrar.register(runner).await.map_err(Failure::Runner)?,
         };
+        let permit = tokio::select! {
+            permit = self.permits.acquire() => permit,
+            () = cancelled.cancelled() => {
+                self.take_back(&runner.scope, &registration).await;
+                return Err(Failure::Cancelled);
+            }
+        };
         if cancelled.is_cancelled() {
+            drop(permit);
             self.take_back(&runner.scope, &registration).await;
             return Err(Failure::Cancelled);
         }

@@ -1,11 +1,12 @@
 //! The nouns: repositories, scopes, labels, jobs, demand, runners. No IO, no decisions.
 //!
 //! Text that comes from GitHub or from containers is untrusted: adapters pass it through
-//! [`clean_text`] before it gets here.
+//! [`clean_text`] before it gets here; [`ToldJob`] does that with jobs, wherever GitHub tells of them.
 
 mod labels;
 mod names;
 mod secrets;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use labels::{Labels, is_hosted, served_by};
 pub use names::{REPO_PATTERN, Repo, Scope, is_owner};
 pub use secrets::{REDACTED, names_a_secret, redacted};
+pub use told::ToldJob;
 
 use crate::error::{Code, Error};
 
@@ -120,8 +122,14 @@ pub struct Demand {
     pub unlooked: BTreeSet<Repo>,
     /// Whether it is known which repositories there are.
     pub is_listed: bool,
+    /// Whether polls see nothing just now, so that this is what others told and no more.
+    pub is_partial: bool,
     /// The API budget after this look.
     pub rate_limit: Option<RateLimit>,
+    /// The part of it that looks may use.
+    pub allowance: Option<Allowance>,
+    /// When a pass can go on with what limits made it leave.
+    pub go_on_at: Option<DateTime<Utc>>,
     /// Grows with every change of what is known.
     pub revision: u64,
 }
@@ -164,6 +172,17 @@ pub struct RateLimit {
     pub reset_at: DateTime<Utc>,
     /// One sentence: whether the budget lasts until then.
     pub forecast: String,
+}
+
+/// What looks may cost of the hourly budget: requests that are not modified are free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Charged requests in an hour.
+    pub share: u32,
+    /// What is left of them.
+    pub left: u32,
+    /// When they are all there again.
+    pub reset_at: DateTime<Utc>,
 }
 
 /// A runner as GitHub lists it.

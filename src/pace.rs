@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use crate::error::{Code, Error, Result};
-use crate::model::RateLimit;
+use crate::model::Allowance;
 
 /// While something is about to happen at GitHub, which tells nobody.
 const LIVELY: Duration = Duration::from_secs(5);
@@ -17,9 +17,6 @@ const CROWDED: Duration = Duration::from_secs(15);
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 /// No failure is waited upon for longer.
 const LAST_RETRY: Duration = Duration::from_secs(900);
-/// The part of GitHub's hourly budget that looks may use up; the rest is for launches and people.
-const BUDGET_SHARE: f64 = 0.8;
-
 /// Launches by hand are counted over this long.
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -34,12 +31,14 @@ pub enum Mood {
     Lively,
 }
 
-/// The time until the next look: `poll_interval`, less while work is queued, more when looks at
-/// that rate would use up the budget. `cost` is what the last look was charged.
+/// The time until the next look: `poll_interval`, less while work is queued or limits made the last
+/// look leave something until `go_on_at`, more when looks at that rate would use up what they may
+/// cost. `cost` is what the last look was charged.
 pub fn until_next_look(
     poll_interval: Duration,
     mood: Mood,
-    budget: Option<&RateLimit>,
+    go_on_at: Option<DateTime<Utc>>,
+    allowance: Option<Allowance>,
     cost: u32,
     now: DateTime<Utc>,
 ) -> Duration {
@@ -48,26 +47,28 @@ pub fn until_next_look(
         Mood::Crowded => poll_interval.min(CROWDED),
         Mood::Lively => poll_interval.min(LIVELY),
     };
-    wanted.max(affordable(budget, cost, now))
+    let goes_on = go_on_at.map(|at| (at - now).to_std().unwrap_or_default());
+    let wanted = goes_on.map_or(wanted, |goes_on| wanted.min(goes_on));
+    wanted.max(affordable(allowance, cost, now))
 }
 
-/// The least time between two looks, however many changes there are: `spacing` while half of the
-/// budget is left, then what the other half affords until it is renewed.
+/// The least time between two looks, however many changes there are: `spacing` while half of what
+/// they may cost is left, then what the other half affords until it is renewed.
 pub fn between_looks(
     spacing: Duration,
-    budget: Option<&RateLimit>,
+    allowance: Option<Allowance>,
     cost: u32,
     now: DateTime<Utc>,
 ) -> Duration {
-    let scarce = budget.filter(|budget| budget.remaining < budget.limit / 2);
+    let scarce = allowance.filter(|allowance| allowance.left < allowance.share / 2);
     spacing.max(affordable(scarce, cost, now))
 }
 
-/// The time between looks of this `cost` that lets the budget last.
-fn affordable(budget: Option<&RateLimit>, cost: u32, now: DateTime<Utc>) -> Duration {
-    let Some(budget) = budget.filter(|_| cost > 0) else { return Duration::ZERO };
-    let Ok(left) = (budget.reset_at - now).to_std() else { return Duration::ZERO };
-    let looks = f64::from(budget.remaining) * BUDGET_SHARE / f64::from(cost);
+/// The time between looks of this `cost` that lets the allowance last.
+fn affordable(allowance: Option<Allowance>, cost: u32, now: DateTime<Utc>) -> Duration {
+    let Some(allowance) = allowance.filter(|_| cost > 0) else { return Duration::ZERO };
+    let Ok(left) = (allowance.reset_at - now).to_std() else { return Duration::ZERO };
+    let looks = f64::from(allowance.left) / f64::from(cost);
     if looks < 1.0 { left } else { left.div_f64(looks) }
 }
 
@@ -137,13 +138,13 @@ mod tests {
 
     const POLL: Duration = Duration::from_secs(120);
 
-    fn budget(remaining: u32) -> RateLimit {
+    fn allowance(left: u32) -> Option<Allowance> {
         let reset_at = DateTime::UNIX_EPOCH + TimeDelta::seconds(1_000);
-        RateLimit { limit: 5_000, remaining, reset_at, forecast: String::new() }
+        Some(Allowance { share: 4_000, left, reset_at })
     }
 
-    fn next(mood: Mood, budget: Option<&RateLimit>, cost: u32) -> u64 {
-        until_next_look(POLL, mood, budget, cost, DateTime::UNIX_EPOCH).as_secs()
+    fn next(mood: Mood, allowance: Option<Allowance>, cost: u32) -> u64 {
+        until_next_look(POLL, mood, None, allowance, cost, DateTime::UNIX_EPOCH).as_secs()
     }
 
     #[test]
@@ -151,30 +152,45 @@ mod tests {
         let moods = [Mood::Quiet, Mood::Crowded, Mood::Lively];
         assert_eq!(moods.map(|mood| next(mood, None, 0)), [120, 15, 5]);
         let second = Duration::from_secs(1);
-        assert_eq!(until_next_look(second, Mood::Crowded, None, 0, DateTime::UNIX_EPOCH), second);
+        assert_eq!(
+            until_next_look(second, Mood::Crowded, None, None, 0, DateTime::UNIX_EPOCH),
+            second
+        );
     }
 
     #[test]
     fn looks_are_spread_over_what_is_left_of_the_budget() {
-        assert_eq!(next(Mood::Lively, Some(&budget(5_000)), 1), 5);
+        assert_eq!(next(Mood::Lively, allowance(4_000), 1), 5);
         // 80 requests may be spent in 1,000 s at 8 a look: every 100 s.
-        assert_eq!(next(Mood::Lively, Some(&budget(100)), 8), 100);
-        assert_eq!(next(Mood::Lively, Some(&budget(0)), 8), 1_000);
+        assert_eq!(next(Mood::Lively, allowance(80), 8), 100);
+        assert_eq!(next(Mood::Lively, allowance(0), 8), 1_000);
+    }
+
+    #[test]
+    fn what_limits_made_a_look_leave_is_gone_on_with_as_soon_as_they_allow_it() {
+        let go_on = |second, allowance, cost| {
+            let at = Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(second));
+            let wait =
+                until_next_look(POLL, Mood::Quiet, at, allowance, cost, DateTime::UNIX_EPOCH);
+            wait.as_secs()
+        };
+        assert_eq!((go_on(7, None, 0), go_on(500, None, 0), go_on(-1, None, 0)), (7, 120, 0));
+        assert_eq!(go_on(7, allowance(80), 8), 100);
     }
 
     #[test]
     fn a_storm_of_changes_may_use_half_of_the_budget_and_no_more() {
-        let between = |remaining, cost| {
-            let (spacing, budget) = (Duration::from_secs(1), budget(remaining));
-            between_looks(spacing, Some(&budget), cost, DateTime::UNIX_EPOCH).as_secs()
+        let between = |left, cost| {
+            let spacing = Duration::from_secs(1);
+            between_looks(spacing, allowance(left), cost, DateTime::UNIX_EPOCH).as_secs()
         };
-        assert_eq!((between(2_500, 20), between(2_499, 20)), (1, 10));
-        assert_eq!((between(100, 8), between(100, 0)), (100, 1));
+        assert_eq!((between(2_000, 20), between(1_999, 20)), (1, 10));
+        assert_eq!((between(80, 8), between(80, 0)), (100, 1));
     }
 
     #[test]
     fn a_look_that_costs_nothing_is_not_slowed_down_by_a_small_budget() {
-        assert_eq!(next(Mood::Lively, Some(&budget(1)), 0), 5);
+        assert_eq!(next(Mood::Lively, allowance(1), 0), 5);
     }
 
     #[test]

@@ -251,4 +251,68 @@ mod tests {
             memory.join(vec![container(true)], &listed(true, true), None, DateTime::UNIX_EPOCH);
         assert_eq!(runners[0].phase, Phase::Exited);
     }
+
+    fn working(name: &str) -> Demand {
+        let job = crate::model::JobRef { id: 5, run_id: 1, name: "b".into(), url: String::new() };
+        let running = RunningJob { job, runner_name: name.into(), started_at: None };
+        let repo = crate::model::RepoDemand {
+            repo: "o/r".parse().unwrap(),
+            running: 1,
+            failed: 0,
+            pending: 0,
+            queued: vec![],
+            in_progress: vec![running],
+        };
+        Demand { repos: vec![repo], ..Demand::default() }
+    }
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
+    }
+
+    #[test]
+    fn a_runner_whose_job_is_told_is_busy_before_the_list_of_runners_says_so() {
+        let (mut memory, demand) = (Memory::default(), working(NAME));
+        let list = listed(true, false);
+        let runner = memory.join(vec![container(false)], &list, Some(&demand), at(1)).remove(0);
+        assert_eq!((runner.phase, runner.job.unwrap().job.id), (Phase::Busy, 5));
+        assert_eq!(runner.spent_at, None, "it is known what it was spent on");
+    }
+
+    #[test]
+    fn a_runner_is_spent_when_it_is_first_busy_or_ended_and_no_job_is_told() {
+        let mut memory = Memory::default();
+        assert_eq!(see(&mut memory, 1, &listed(true, false)).spent_at, None);
+        assert_eq!(see(&mut memory, 2, &listed(true, true)).spent_at, Some(at(2)));
+        let ended = memory.join(vec![container(true)], &nobody(), None, at(3)).remove(0);
+        assert_eq!(ended.spent_at, Some(at(2)));
+        assert!(memory.spent().is_empty());
+        memory.join(vec![], &nobody(), None, at(4));
+        assert_eq!((memory.spent()[0].name.as_str(), memory.spent()[0].at), (NAME, at(2)));
+        memory.join(vec![], &nobody(), None, at(4) + MOURNED);
+        assert!(memory.spent().is_empty(), "it is not remembered for ever");
+    }
+
+    #[test]
+    fn one_that_was_only_said_to_be_busy_and_is_idle_has_taken_nothing() {
+        let mut memory = Memory::default();
+        see(&mut memory, 1, &listed(true, true));
+        assert_eq!(see(&mut memory, 2, &listed(true, false)).spent_at, None);
+        assert_eq!(see(&mut memory, 3, &listed(true, true)).spent_at, Some(at(3)));
+    }
+
+    #[test]
+    fn whose_job_was_told_or_who_was_dismissed_is_spent_on_nothing_else() {
+        let mut memory = Memory::default();
+        memory.join(vec![container(false)], &listed(true, true), Some(&working(NAME)), at(1));
+        // The job is over and no longer told.
+        let gone = memory.join(vec![container(true)], &nobody(), None, at(2)).remove(0);
+        assert_eq!(gone.spent_at, None);
+        memory.join(vec![], &nobody(), None, at(3));
+        assert!(memory.spent().is_empty());
+        see(&mut memory, 4, &listed(true, false));
+        memory.dismiss(NAME);
+        memory.join(vec![], &nobody(), None, at(5));
+        assert!(memory.spent().is_empty());
+    }
 }

@@ -211,7 +211,7 @@ type ErrorCode =
   | "container_failed"
   /** Something was asked for or waits, and no more runners may be started. */
   | "at_capacity"
-  /** GitHub, or provision_rate, asks to wait. */
+  /** GitHub, provision_rate or api_budget asks to wait. */
   | "rate_limited"
   /** GitHub does not answer, or answers with server errors. */
   | "github_unreachable"

@@ -221,6 +221,13 @@ pub struct OperatorOptions {
     #[schemars(range(min = 0, max = 1_000))]
     pub provision_rate: Option<i64>,
 
+    /// Percent of GitHub's hourly budget of requests that looks for work may use, 1 to 100 (default
+    /// 50); the rest is for launches and for whoever else uses the credential.
+    #[arg(long, value_name = "PERCENT")]
+    #[arg(allow_negative_numbers = true, value_parser = whole("api_budget"))]
+    #[schemars(range(min = 1, max = 100))]
+    pub api_budget: Option<i64>,
+
     /// Name that tells several services on one engine apart: 1 to 20 of a-z, 0-9 and - (default
     /// default).
     #[arg(long, value_name = "NAME")]
@@ -262,6 +269,11 @@ pub struct OperatorOptions {
     #[arg(long, value_name = "ORIGIN,...")]
     #[schemars(extend("examples" = [["https://board.example.org"]]))]
     pub http_origins: Option<Vec<String>>,
+
+    /// File with the secret of GitHub's webhooks, which are taken by HTTP then; while it is being
+    /// changed, the old one and the new one in a line each (default: none, webhooks are refused).
+    #[arg(long, value_name = "FILE")]
+    pub webhook_secret_file: Option<String>,
 }
 
 /// How runners register, as it is asked for.

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod bounds;
+mod filter;
 mod given;
 mod layers;
 mod options;
@@ -13,6 +14,7 @@ mod print;
 mod profile;
 mod resolve;
 mod rules;
+mod secret;
 #[cfg(test)]
 mod tests;
 
@@ -23,12 +25,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use bounds::{Bounds, Globs};
+pub use filter::RepoFilter;
 pub use given::{OperatorOptions, Registration, StartInput};
 pub use layers::{Environment, Sources, did_you_mean, load};
 pub use options::{OptionSpec, file_schema, options};
 pub use print::{Row, difference};
 pub use profile::Profile;
 pub use resolve::Loaded;
+pub use secret::read_secret;
 
 use crate::model::Labels;
 
@@ -91,6 +95,9 @@ pub struct RunnerConfig {
     pub cpu_limit: f64,
     /// Processes per runner.
     pub pids_limit: i64,
+    /// Percent of GitHub's hourly budget that looks may use. A user's budget is that of all of the
+    /// user's tokens and programs together, so half of it is left to them and to launches.
+    pub api_budget: u32,
     /// Which of several services on one engine this is.
     pub instance: String,
     /// Where runners run.

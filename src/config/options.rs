@@ -91,6 +91,7 @@ fn default(name: &str) -> Json {
         "allowed_repos" => json!(["*/*"]),
         "max_runners_allowed" => json!(1000),
         "provision_rate" => json!(60),
+        "api_budget" => json!(50),
         "instance" => json!("default"),
         "engine" => json!("docker"),
         _ => Json::Null,

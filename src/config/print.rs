@@ -54,7 +54,12 @@ pub(super) fn rows(
     let addresses =
         [row("api_url", json!(api.0), &api.1), row("server_url", json!(server.0), &server.1)];
     let secret = |name: &str| row(name, json!(REDACTED), &format!("environment {name}"));
-    let secrets = ["RUNNER_KIT_APP_KEY", "RUNNER_KIT_HTTP_TOKEN", "RUNNER_KIT_HTTP_READ_TOKEN"];
+    let secrets = [
+        "RUNNER_KIT_APP_KEY",
+        "RUNNER_KIT_HTTP_TOKEN",
+        "RUNNER_KIT_HTTP_READ_TOKEN",
+        "RUNNER_KIT_WEBHOOK_SECRET",
+    ];
     let secrets = secrets.into_iter().filter(|name| env.get(name).is_some()).map(secret);
     let passed_on = config.runner_env.0.iter().map(|(name, _)| secret(name));
     given.chain(addresses).chain(secrets).chain(passed_on).collect()

@@ -41,6 +41,10 @@ pub struct Loaded {
     pub http_hosts: Vec<String>,
     /// Origins of other pages that may call this host.
     pub http_origins: Vec<String>,
+    /// A file with the secrets of webhooks.
+    pub webhook_secret_file: Option<PathBuf>,
+    /// The secret of webhooks, from the environment.
+    pub webhook_secret: Option<SecretString>,
     /// What is in force, as `--print-config` shows it.
     pub rows: Vec<Row>,
 }
@@ -167,6 +171,7 @@ pub(super) fn resolve(values: &Values, env: &Environment) -> Result<Loaded> {
         memory_limit: size(&memory).ok_or_else(|| required("memory_limit"))?,
         cpu_limit: values.get("cpu_limit")?,
         pids_limit: values.get("pids_limit")?,
+        api_budget: values.get("api_budget")?,
         instance: values.get("instance")?,
         engine: values.get("engine")?,
         token_file: values.path("token_file", env)?,
@@ -197,6 +202,8 @@ pub(super) fn resolve(values: &Values, env: &Environment) -> Result<Loaded> {
         http_read_token: env.get("RUNNER_KIT_HTTP_READ_TOKEN").map(SecretString::from),
         http_hosts: values.get("http_hosts")?,
         http_origins: values.get("http_origins")?,
+        webhook_secret_file: values.path("webhook_secret_file", env)?,
+        webhook_secret: env.get("RUNNER_KIT_WEBHOOK_SECRET").map(SecretString::from),
     })
 }
 

@@ -103,7 +103,8 @@ pub(super) fn rule(name: &str) -> Rule {
         | "app_key_file"
         | "state_dir"
         | "http_token_file"
-        | "http_read_token_file" => {
+        | "http_read_token_file"
+        | "webhook_secret_file" => {
             ("a path", "a path, ~/ at its beginning is the home directory", |text| {
                 !text.trim().is_empty() && !text.contains(char::is_control)
             })

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Assigned, Heard, JobState, LAG, Watched};
+use super::{Assigned, Heard, JobState, LAG, Standing, Watched};
 use crate::error::Error;
-use crate::model::{Counted, Demand, RateLimit, Repo, RepoDemand, RunningJob, Scope};
+use crate::model::{Counted, Demand, Repo, RepoDemand, RunningJob, Scope};
 
 /// Events are remembered for at most this long, without a poll that knows better: GitHub lets a job
 /// wait for 24 hours (docs.github.com: actions limits).
@@ -28,7 +28,7 @@ pub(super) struct Known {
     blind: Option<Error>,
     heard: BTreeMap<u64, Heard>,
     pub(super) sets: BTreeMap<Scope, Assigned>,
-    pub(super) rate_limit: Option<RateLimit>,
+    pub(super) standing: Standing,
     pub(super) revision: u64,
 }
 
@@ -139,9 +139,12 @@ impl Known {
             counted,
             unlooked: self.watched.iter().flatten().filter(is_new).cloned().collect(),
             is_listed: self.watched.is_some(),
+            is_partial: self.blind.is_some(),
             unseen,
             unlisted: self.unlisted.clone(),
-            rate_limit: self.rate_limit.clone(),
+            rate_limit: self.standing.rate_limit.clone(),
+            allowance: self.standing.allowance,
+            go_on_at: self.standing.go_on_at,
             revision: self.revision,
         }
     }

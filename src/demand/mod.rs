@@ -21,7 +21,9 @@ use tokio::sync::Notify;
 
 use self::known::Known;
 use crate::error::Error;
-use crate::model::{Demand, Job, Labels, RateLimit, Repo, RepoDemand, RunningJob, Scope};
+use crate::model::{
+    Allowance, Demand, Job, Labels, RateLimit, Repo, RepoDemand, RunningJob, Scope,
+};
 
 /// How long a poll may not show yet what an event has told: GitHub's lists follow its events, and
 /// not at once.
@@ -95,6 +97,17 @@ pub struct Watched {
     pub at: DateTime<Utc>,
 }
 
+/// Where polls stand with GitHub's limits.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// The hourly budget.
+    pub rate_limit: Option<RateLimit>,
+    /// The part of it that looks may use.
+    pub allowance: Option<Allowance>,
+    /// When a pass can go on with what limits made it leave.
+    pub go_on_at: Option<DateTime<Utc>>,
+}
+
 /// Where all who tell of jobs put what they know, and where the loop reads it.
 #[derive(Debug, Default)]
 pub struct Board {
@@ -136,9 +149,9 @@ impl Board {
         self.known().sets.get(scope).cloned()
     }
 
-    /// The hourly budget that polls were told of. Nobody is woken for it.
-    pub fn budget(&self, budget: Option<RateLimit>) {
-        self.known().rate_limit = budget;
+    /// Polls stand like this with GitHub's limits. Nobody is woken for it.
+    pub fn stand(&self, standing: Standing) {
+        self.known().standing = standing;
     }
 
     /// The whole demand as it is known now.

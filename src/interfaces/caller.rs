@@ -4,7 +4,7 @@
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
@@ -54,13 +54,22 @@ pub(super) struct Caller {
     serves_http: bool,
     /// Made when something has to be done here; may fail, and be tried again.
     kit: OnceCell<RunnerKit>,
+    /// What holds the loop, while that is in this process.
+    staying: Mutex<Option<RunnerKit>>,
 }
 
 impl Caller {
     pub(super) fn new(sources: Sources, serves_http: bool) -> Result<Self> {
         let loaded = load(&sources, &StartInput::default())?;
         let places = Places::of(&loaded.config, &sources.env);
-        Ok(Self { sources, loaded, places, serves_http, kit: OnceCell::new() })
+        Ok(Self {
+            sources,
+            loaded,
+            places,
+            serves_http,
+            kit: OnceCell::new(),
+            staying: Mutex::default(),
+        })
     }
 
     /// What does it here, made at first use.
@@ -72,6 +81,15 @@ impl Caller {
     /// What does it here, if anything was done yet.
     pub(super) fn made(&self) -> Option<&RunnerKit> {
         self.kit.get()
+    }
+
+    /// What holds the loop, while that is in this process.
+    pub(super) fn staying(&self) -> Option<RunnerKit> {
+        self.stay_or_go().clone()
+    }
+
+    fn stay_or_go(&self) -> MutexGuard<'_, Option<RunnerKit>> {
+        self.staying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn call(
@@ -143,11 +161,14 @@ impl Caller {
         let kit = assemble::kit(loaded.config.clone(), &self.sources.env, Mode::InProcess)?;
         let host = Arc::new(Host::service(kit.clone(), &loaded));
         let shutdown = call.cancelled.cancelled();
-        let running = service::run(kit.clone(), host, claim, false, || (), shutdown);
-        tokio::select! {
-            ended = running => ended?,
-            never = narrate(&kit, call) => never?,
-        }
+        let here = || *self.stay_or_go() = Some(kit.clone());
+        let running = service::run(kit.clone(), host, claim, false, here, shutdown);
+        let ended = tokio::select! {
+            ended = running => ended,
+            never = narrate(&kit, call) => never,
+        };
+        *self.stay_or_go() = None;
+        ended?;
         let status = operations::find(operations::STATUS).ok_or_else(gone)?;
         status.call(&kit, Arguments::new(), call).await.map(changed)
     }

@@ -22,6 +22,7 @@ use crate::operations::{self, Answer, Arguments, Call, Entry};
 use crate::resource::Resource;
 use crate::runner_kit::RunnerKit;
 use crate::views::{Status, WorkflowQueue};
+use crate::webhook::{Delivered, Delivery};
 
 /// How to operate it, for an assistant that wants to know more than the tools tell.
 const HELP: &str = include_str!("help.md");
@@ -192,6 +193,21 @@ impl Host {
             (_, Place::Caller(caller)) => match Remote::read(&caller.places, resource).await {
                 Some(text) => text,
                 None => read(caller.kit()?, &caller.loaded.rows, resource).await,
+            },
+        }
+    }
+
+    /// Takes what GitHub delivered, where the loop is in this process.
+    pub fn deliver(&self, delivery: &Delivery) -> Result<Delivered> {
+        match &self.place {
+            Place::Service { kit, .. } => kit.deliver(delivery),
+            Place::Caller(caller) => match caller.staying() {
+                Some(kit) => kit.deliver(delivery),
+                None => Err(Error::new(
+                    Code::NotFound,
+                    "No autoscaler runs in this process, so nobody here acts on webhooks.",
+                    "Have GitHub send them to the service: `runner start --http`.",
+                )),
             },
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
@@ -170,7 +171,7 @@ impl Reconciler {
         self.published.send_modify(|snapshot| snapshot.warnings = warnings);
         self.go_on();
         if self.on && self.stopping.is_empty() {
-            let wait = self.until_next(self.last_cost);
+            let wait = self.until_next(None);
             self.rounds.look_by(Instant::now() + wait);
         }
     }
@@ -199,7 +200,9 @@ impl Reconciler {
         if self.on && self.stopping.is_empty() {
             self.parts.source.decided(&self.decided());
         }
-        let (held, demand) = (self.held.clone(), self.demand.clone().filter(|_| !self.blind));
+        // An outage is not shown as an empty queue.
+        let whole = self.demand.clone().filter(|demand| !self.blind && !demand.is_partial);
+        let (held, demand) = (self.held.clone(), whole);
         self.publish(|snapshot| {
             if demand.is_some() {
                 snapshot.demand = demand;
@@ -287,18 +290,21 @@ impl Reconciler {
 
     /// The time until the next pass, by what the last one cost.
     pub(super) fn pace(&mut self) -> Duration {
-        let budget = self.demand.as_ref().and_then(|demand| demand.rate_limit.as_ref());
-        let remaining = budget.map(|budget| budget.remaining);
+        let allowance = self.demand.as_ref().and_then(|demand| demand.allowance);
+        let left = allowance.map(|allowance| allowance.left);
         self.last_cost =
-            self.last_budget.zip(remaining).map_or(0, |(before, now)| before.saturating_sub(now));
-        self.last_budget = remaining;
-        self.spacing = pace::between_looks(SPACING, budget, self.last_cost, (self.parts.clock)());
-        self.until_next(self.last_cost)
+            self.last_left.zip(left).map_or(0, |(before, now)| before.saturating_sub(now));
+        self.last_left = left;
+        let now = (self.parts.clock)();
+        self.spacing = pace::between_looks(SPACING, allowance, self.last_cost, now);
+        let go_on_at = self.demand.as_ref().and_then(|demand| demand.go_on_at);
+        self.until_next(go_on_at)
     }
 
-    fn until_next(&self, cost: u32) -> Duration {
-        let budget = self.demand.as_ref().and_then(|demand| demand.rate_limit.as_ref());
-        pace::until_next_look(self.poll_interval, self.mood(), budget, cost, (self.parts.clock)())
+    fn until_next(&self, go_on_at: Option<DateTime<Utc>>) -> Duration {
+        let allowance = self.demand.as_ref().and_then(|demand| demand.allowance);
+        let (cost, now) = (self.last_cost, (self.parts.clock)());
+        pace::until_next_look(self.poll_interval, self.mood(), go_on_at, allowance, cost, now)
     }
 
     fn mood(&self) -> Mood {

@@ -123,7 +123,8 @@ pub(crate) struct Reconciler {
     passes: JoinSet<Passed>,
     works: JoinSet<Worked>,
     rounds: Rounds,
-    last_budget: Option<u32>,
+    /// What the last pass left of what looks may cost.
+    last_left: Option<u32>,
     /// Requests that the last pass was charged.
     last_cost: u32,
     /// The least time between two looks, by what they cost.
@@ -178,7 +179,7 @@ impl Reconciler {
             passes: JoinSet::new(),
             works: JoinSet::new(),
             rounds: Rounds::default(),
-            last_budget: None,
+            last_left: None,
             last_cost: 0,
             spacing: SPACING,
             trouble: None,

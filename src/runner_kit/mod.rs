@@ -2,6 +2,7 @@
 //! has a method for each thing that people, assistants and programs may ask for.
 
 mod containers;
+mod deliver;
 mod follow;
 mod inspect;
 mod lists;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use once_cell::sync::OnceCell;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +36,7 @@ use crate::views::{
     Capacity, Mode, Page, ProvisionedRunner, RunnerContainer, Started, Status, Stopped,
     WorkflowQueue,
 };
+use crate::webhook::Inbox;
 
 /// How long a stop waits for the number of the runners that it leaves, and a status for that of
 /// those that it found.
@@ -50,6 +53,7 @@ pub struct RunnerKit {
     commands: mpsc::Sender<Command>,
     published: watch::Receiver<Snapshot>,
     measured: Measured,
+    inbox: Arc<OnceCell<Inbox>>,
 }
 
 impl RunnerKit {
@@ -69,7 +73,15 @@ impl RunnerKit {
         tokio::spawn(reconciler.run());
         let config = Arc::new(config);
         tokio::spawn(sampling::run(config.clone(), parts.clone(), seen.clone()));
-        Self { config, parts, mode, commands, published: seen, measured: Measured::default() }
+        Self {
+            config,
+            parts,
+            mode,
+            commands,
+            published: seen,
+            measured: Measured::default(),
+            inbox: Arc::default(),
+        }
     }
 
     /// The configuration in force.

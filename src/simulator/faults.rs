@@ -47,23 +47,29 @@ pub enum Often {
 }
 
 #[derive(Debug)]
-struct Rule {
-    fault: Fault,
+struct Rule<F> {
+    fault: F,
     method: String,
     path: GlobMatcher,
     often: Often,
 }
 
 /// The faults in force, in the order in which they were injected.
-#[derive(Debug, Default)]
-pub(super) struct Faults(Vec<Rule>);
+#[derive(Debug)]
+pub(super) struct Faults<F>(Vec<Rule<F>>);
 
-impl Faults {
+impl<F> Default for Faults<F> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<F: Clone> Faults<F> {
     /// `pattern` is `METHOD PATH`, each of which may hold `*`, for instance
     /// `GET /repos/acme/*/actions/runs`.
     pub(super) fn inject(
         &mut self,
-        fault: Fault,
+        fault: F,
         pattern: &str,
         often: Often,
     ) -> Result<(), globset::Error> {
@@ -78,12 +84,7 @@ impl Faults {
     }
 
     /// The fault that strikes this request, if one does.
-    pub(super) fn strike(
-        &mut self,
-        method: &str,
-        path: &str,
-        random: &mut Random,
-    ) -> Option<Fault> {
+    pub(super) fn strike(&mut self, method: &str, path: &str, random: &mut Random) -> Option<F> {
         let struck = self.0.iter_mut().find_map(|rule| {
             let matches = (rule.method == "*" || rule.method == method) && rule.path.is_match(path);
             let strikes = matches
@@ -107,7 +108,7 @@ impl Faults {
 mod tests {
     use super::*;
 
-    fn struck(faults: &mut Faults, method: &str, path: &str) -> Option<Fault> {
+    fn struck(faults: &mut Faults<Fault>, method: &str, path: &str) -> Option<Fault> {
         faults.strike(method, path, &mut Random::new(1))
     }
 

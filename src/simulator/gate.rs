@@ -27,6 +27,10 @@ use super::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-github-request-id");
 
+/// What an Enterprise Server's answers have (docs.github.com, "Endpoints for GitHub Enterprise
+/// administration"): its secondary limit is off unless somebody switches it on.
+const ENTERPRISE: HeaderName = HeaderName::from_static("x-github-enterprise-version");
+
 /// docs.github.com: asking for the rate limits costs nothing of the primary one.
 const RATE_LIMIT_PATH: &str = "/rate_limit";
 
@@ -180,9 +184,11 @@ pub(super) async fn admit(
     };
     let Caller(login) = &caller;
     let free = request.uri().path() == RATE_LIMIT_PATH;
-    let admitted = shared.change(|world, now| {
-        let admitted = world.limits.admit(login, request.method().as_str(), free, now);
-        admitted.map_err(|exceeded| Problem::exceeded(exceeded, login))
+    let (resource, admitted) = shared.change(|world, now| {
+        let method = request.method().as_str();
+        let resource = world.limits.resource(method, request.uri().path());
+        let admitted = world.limits.admit(login, method, resource, free, now);
+        (resource, admitted.map_err(|exceeded| Problem::exceeded(exceeded, login)))
     });
     let conditional = request.headers().get(IF_NONE_MATCH).cloned();
     let is_get = request.method() == Method::GET;
@@ -201,11 +207,14 @@ pub(super) async fn admit(
     };
     let standing = shared.change(|world, now| {
         if charged {
-            world.limits.charge(login, now);
+            world.limits.charge(login, resource, now);
         }
-        world.limits.standing(login, now)
+        world.limits.standing(login, resource, now)
     });
     tell(standing, &mut response);
+    if shared.options.secondary_limit.is_none() {
+        response.headers_mut().insert(ENTERPRISE, HeaderValue::from_static("3.18.0"));
+    }
     response.extensions_mut().insert(caller);
     if charged {
         response.extensions_mut().insert(Charged);
@@ -266,7 +275,7 @@ fn tell(standing: Standing, response: &mut Response) {
         ("x-ratelimit-remaining", HeaderValue::from(standing.remaining())),
         ("x-ratelimit-used", HeaderValue::from(standing.used)),
         ("x-ratelimit-reset", HeaderValue::from(resets_at)),
-        ("x-ratelimit-resource", HeaderValue::from_static("core")),
+        ("x-ratelimit-resource", HeaderValue::from_static(standing.resource.name())),
     ] {
         response.headers_mut().insert(HeaderName::from_static(name), value);
     }

@@ -7,8 +7,8 @@
 //!
 //! Limits: it is a model made from GitHub's documentation, and imports nothing of the rest of this
 //! crate, so that a misunderstanding in one is not confirmed by the other. The protocol between it
-//! and its runners is its own. Apps have all permissions that exist here. It has no web pages, webhooks, logs or artifacts, and every login
-//! is a member of every organisation.
+//! and its runners is its own. Apps have all permissions that exist here. It has no web pages, logs or
+//! artifacts, and every login is a member of every organisation.
 //!
 //! ```no_run
 //! # use std::time::Duration;
@@ -26,6 +26,7 @@ mod apps;
 mod clock;
 mod faults;
 mod gate;
+mod hooks;
 mod jit;
 mod journal;
 mod limits;
@@ -48,7 +49,7 @@ mod state;
 pub(crate) mod tests;
 mod wire;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -56,6 +57,7 @@ use self::server::Server;
 pub use self::{
     apps::{App, AppSpec, Installation},
     faults::{Fault, Often},
+    hooks::{Delivery, HookFault},
     journal::{Counters, Journal, Request},
     model::{Account, Conclusion, Job, JobStatus, Permission, Repo, Run, Runner, Scope},
     options::{LOGIN, LostJob, Options, TOKEN},
@@ -176,6 +178,30 @@ impl Simulator {
     /// Ends all faults.
     pub fn clear_faults(&self) {
         self.0.shared.change(|world, _| world.faults.clear());
+    }
+
+    /// Sends what happens to jobs from now on, of every repository, to `url`, signed with `secret`.
+    pub fn hook(&self, url: &str, secret: &str) {
+        hooks::start(&self.0.shared, url, secret);
+    }
+
+    /// Lets deliveries that match `pattern` go wrong. The pattern is `ACTION OWNER/NAME`, `*` matching
+    /// anything: `queued acme/*`.
+    pub fn spoil(&self, fault: HookFault, pattern: &str, often: Often) -> io::Result<()> {
+        let shared = &self.0.shared;
+        let injected = shared.change(|world, _| world.hooks.faults.inject(fault, pattern, often));
+        injected.map_err(io::Error::other)
+    }
+
+    /// The latest deliveries, oldest first.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.0.shared.lock().hooks.deliveries.iter().cloned().collect()
+    }
+
+    /// Waits until the deliveries are such, looking at them whenever one is answered.
+    pub async fn wait_for_deliveries(&self, is_so: impl FnMut(&VecDeque<Delivery>) -> bool) {
+        let mut is_so = is_so;
+        self.0.shared.wait_until(|world| is_so(&world.hooks.deliveries)).await;
     }
 
     /// Looks at GitHub's state; `look` must not call the simulator again.

@@ -25,8 +25,11 @@ pub struct Options {
     pub rate_limit: u64,
     /// Length of the primary limit's window.
     pub rate_limit_window: Duration,
+    /// Registrations per login and window, where these are counted apart.
+    pub registration_limit: Option<u64>,
     /// Points per minute before the secondary limit answers (docs.github.com: 900; a GET costs 1, a
-    /// change costs 5). `None`, as on a GitHub Enterprise Server, switches it off.
+    /// change costs 5). `None` switches it off, as on a GitHub Enterprise Server, which the answers
+    /// then say they come from.
     pub secondary_limit: Option<u64>,
     /// How long registration and remove tokens are valid (docs.github.com: 1 hour).
     pub registration_token_lifetime: Duration,
@@ -57,6 +60,7 @@ impl Default for Options {
             tokens: vec![(TOKEN.into(), LOGIN.into())],
             rate_limit: 5_000,
             rate_limit_window: Duration::from_secs(3_600),
+            registration_limit: None,
             secondary_limit: None,
             registration_token_lifetime: Duration::from_secs(3_600),
             installation_token_lifetime: Duration::from_secs(3_600),

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     gate::{self, Caller},
+    limits::Resource,
     model::{Job, Permission, Repo, Run},
     paging::Listing,
     problem::Problem,
@@ -55,7 +56,7 @@ async fn rate_limit(
     State(github): Github,
     Extension(Caller(login)): Extension<Caller>,
 ) -> Json<Value> {
-    let standing = github.change(|world, now| world.limits.standing(&login, now));
+    let standing = github.change(|world, now| world.limits.standing(&login, Resource::Core, now));
     Json(Shapes::rate_limit(standing))
 }
 

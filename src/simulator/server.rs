@@ -14,7 +14,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     clock::Clock,
-    faults::Faults,
+    faults::{Fault, Faults},
+    hooks::Hooks,
     journal::Journal,
     limits::Limits,
     options::Options,
@@ -31,7 +32,8 @@ pub(super) struct World {
     pub(super) clock: Clock,
     pub(super) state: State,
     pub(super) limits: Limits,
-    pub(super) faults: Faults,
+    pub(super) faults: Faults<Fault>,
+    pub(super) hooks: Hooks,
     pub(super) journal: Journal,
     pub(super) random: Random,
 }
@@ -69,6 +71,11 @@ impl Shared {
         drop(world);
         self.changes.send_modify(|version| *version += 1);
         answer
+    }
+
+    /// Told of each change.
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     pub(super) async fn wait_until(&self, mut is_so: impl FnMut(&World) -> bool) {
@@ -162,6 +169,7 @@ impl Server {
             state: State::new(options.clone(), clock.now()),
             limits: Limits::new(&options),
             faults: Faults::default(),
+            hooks: Hooks::default(),
             journal: Journal::default(),
             random: Random::new(options.seed.rotate_left(32)),
             clock,

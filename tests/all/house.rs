@@ -18,6 +18,7 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("simulator", &[]),
     ("model", &["error"]),
     ("config", &["error", "model", "schema"]),
+    ("webhook", &["config", "demand", "error", "model"]),
     ("ports", &["error", "model"]),
     ("pace", &["error", "model"]),
     ("history", &["error", "model"]),
@@ -53,6 +54,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "snapshot",
             "supply",
             "views",
+            "webhook",
         ],
     ),
     (
@@ -92,6 +94,8 @@ const MATRIX: &[(&str, &[&str])] = &[
             "assemble",
             "audit",
             "config",
+            "demand::Heard",
+            "demand::JobState",
             "doctor",
             "error",
             "model",
@@ -101,6 +105,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "schema",
             "snapshot",
             "views",
+            "webhook",
         ],
     ),
     // It plays all roles at once.

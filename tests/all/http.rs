@@ -15,6 +15,7 @@ use crate::support::program::Home;
 
 mod names;
 mod signing_in;
+mod webhooks;
 
 fn home(instance: &str, env: &[(&'static str, &str)]) -> Home {
     let own = ("RUNNER_KIT_INSTANCE", instance.to_owned());

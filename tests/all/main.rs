@@ -22,3 +22,4 @@ mod http;
 mod resources;
 mod scale_sets;
 mod support;
+mod webhooks;

@@ -1,14 +1,17 @@
 //! With whose rights a request is made, and what these have left: GitHub counts by credential.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Notify;
 
 use super::app::AppKey;
 use super::fresh::Fresh;
-use super::limits::Limits;
+use super::limits::{Limits, Purpose};
+use super::turns::Turns;
+use super::window::POINTS;
 use crate::error::{Error, Result};
 
 /// A token is renewed this long before it ends: a request may be under way for a while.
@@ -17,7 +20,11 @@ const MARGIN: TimeDelta = TimeDelta::minutes(1);
 /// One credential as GitHub counts it.
 pub(super) struct Access {
     pub(super) kind: Kind,
-    pub(super) limits: Mutex<Limits>,
+    limits: Mutex<Limits>,
+    /// Something was answered.
+    ended: Notify,
+    /// Its part of the secondary limit.
+    pub(super) turns: Turns,
     issued: Fresh<Issued>,
 }
 
@@ -39,8 +46,25 @@ pub(super) struct Issued {
 }
 
 impl Access {
-    pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, limits: Mutex::default(), issued: Fresh::default() }
+    /// A credential of whose hourly budget looks may use so many percent.
+    pub(super) fn new(kind: Kind, percent: u32) -> Self {
+        let (limits, turns) = (Mutex::new(Limits::of(percent)), Turns::new(POINTS));
+        Self { kind, limits, ended: Notify::new(), turns, issued: Fresh::default() }
+    }
+
+    pub(super) fn limits(&self) -> MutexGuard<'_, Limits> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request is about to be sent, unless a limit is known to forbid it.
+    pub(super) async fn begin(&self, purpose: Purpose) -> Result<UnderWay<'_>> {
+        loop {
+            let ended = self.ended.notified();
+            if self.limits().begin(purpose, Utc::now())? {
+                return Ok(UnderWay { access: self, purpose, charged: true });
+            }
+            ended.await;
+        }
     }
 
     /// Under what name an answer to `path` is kept: another credential may be answered otherwise.
@@ -70,6 +94,28 @@ impl Access {
     /// Whether another token may do where one was refused.
     pub(super) fn renews(&self) -> bool {
         !matches!(self.kind, Kind::Token(_))
+    }
+}
+
+/// A request that is under way. Unless an answer said otherwise it was charged.
+#[must_use]
+pub(super) struct UnderWay<'a> {
+    access: &'a Access,
+    purpose: Purpose,
+    charged: bool,
+}
+
+impl UnderWay<'_> {
+    /// It cost nothing of the hourly budget.
+    pub(super) fn free(&mut self) {
+        self.charged = false;
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.access.limits().end(self.purpose, self.charged);
+        self.access.ended.notify_waiters();
     }
 }
 

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::access::Issued;
-use super::credentials::read;
+use crate::config::read_secret;
 use crate::error::{Code, Error, Result};
 
 /// How far back a token is dated: this host's clock may be ahead.
@@ -49,7 +49,7 @@ impl AppKey {
     /// A token that says that we are the app.
     pub(super) fn sign(&self, now: DateTime<Utc>) -> Result<Issued> {
         let (pem, name) = match &self.source {
-            Source::File(file) => (read("app_key_file", file)?.into(), "app_key_file"),
+            Source::File(file) => (read_secret("app_key_file", file)?.into(), "app_key_file"),
             Source::Text(pem) => (pem.clone(), "RUNNER_KIT_APP_KEY"),
         };
         // What the libraries say of a key that they cannot use may show some of it.

@@ -1,37 +1,35 @@
 //! One client for all requests: conditional, bounded, within the limits, with one retry policy.
 
+use std::any::TypeId;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::Utc;
-use http::header::{AUTHORIZATION, ETAG, HeaderName, IF_NONE_MATCH, LINK, LOCATION, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use http_body_util::BodyExt;
-use octocrab::{OctoBody, Octocrab};
-use secrecy::SecretString;
+use http::header::{ETAG, LINK};
+use http::{Method, StatusCode};
+use octocrab::Octocrab;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
-use super::access::{Access, Kind, bearer};
+use super::access::{Access, Kind};
 use super::cache::{Cache, Cached};
 use super::credentials::Credential;
 use super::errors;
 use super::installations::Installations;
 use super::limits::header;
 use super::models::Page;
-use super::retry::{Tried, innermost, repeat, was_never_connected};
+use super::retry::{Tried, repeat};
+use super::room::Room;
+use super::sending::{Asked, refused};
+use super::turns::Readiness;
+use super::window::{POINTS, Urgency};
 use crate::config::RunnerConfig;
 use crate::error::{Code, Error, Result};
-use crate::model::RateLimit;
+use crate::model::{Allowance, RateLimit};
 
-/// Requests at a time; GitHub's own bound is 100 for everything that an account does.
-const REQUESTS: usize = 16;
 /// GitHub itself gives up after ten seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A repository that was renamed twice still is found.
-const REDIRECTS: usize = 3;
 /// Entries of a page: the most that GitHub gives.
 const PER_PAGE: usize = 100;
 /// No list is longer: 10,000 runners are in a group, 1,000 runs in an answer.
@@ -39,12 +37,12 @@ const PAGES: usize = 200;
 
 /// GitHub's REST API with a token, or with those of an app's installations.
 pub struct GithubClient {
-    api: Octocrab,
-    base: String,
+    pub(super) api: Octocrab,
+    pub(super) base: String,
     who: Who,
     cache: Mutex<Cache>,
-    permits: Semaphore,
-    patience: Duration,
+    pub(super) room: Room,
+    pub(super) patience: Duration,
 }
 
 /// The credentials.
@@ -53,30 +51,15 @@ enum Who {
     App(Box<Installations>),
 }
 
-/// A request.
-#[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
-    pub(super) method: &'a Method,
-    pub(super) path: &'a str,
-    pub(super) body: Option<&'a Value>,
-    pub(super) etag: Option<&'a str>,
-}
-
-impl<'a> Asked<'a> {
-    pub(super) fn plain(method: &'a Method, path: &'a str) -> Self {
-        Self { method, path, body: None, etag: None }
-    }
-
-    pub(super) fn post(path: &'a str, body: &'a Value) -> Self {
-        Self { body: Some(body), ..Self::plain(&Method::POST, path) }
-    }
-}
-
-/// An answer that was understood as far as its status.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+/// One page of a list.
+#[derive(Debug)]
+#[allow(dead_code, reason = "for pollers")]
+pub(crate) struct Listed<T> {
+    pub(crate) items: Vec<T>,
+    /// Whether there is a next page.
+    pub(crate) more: bool,
+    /// Whether it is another than when it was last read, as far as that is remembered.
+    pub(crate) changed: bool,
 }
 
 impl GithubClient {
@@ -97,36 +80,60 @@ impl GithubClient {
                 "Give an address such as https://github.example/api/v3.",
             )
         };
-        // octocrab looks for crypto and for a runtime only when it is asked.
+        // octocrab looks for crypto and for a runtime only when it is asked. Its timeouts of reading
+        // and writing begin while a connection is idle and would end a slow answer early: each
+        // exchange has its own.
         let api = Octocrab::builder()
             .base_uri(config.api_url.as_str())
             .map_err(failed)?
             .set_connect_timeout(Some(Duration::from_secs(10)))
-            .set_read_timeout(Some(patience))
-            .set_write_timeout(Some(patience))
             .build()
             .map_err(failed)?;
+        let share = config.api_budget;
         Ok(Arc::new(Self {
             api,
             base: config.api_url.clone(),
             who: match credential {
-                Credential::Token(token) => Who::Token(Arc::new(Access::new(Kind::Token(token)))),
-                Credential::App(key) => Who::App(Box::new(Installations::of(key))),
+                Credential::Token(token) => {
+                    Who::Token(Arc::new(Access::new(Kind::Token(token), share)))
+                }
+                Credential::App(key) => Who::App(Box::new(Installations::of(key, share))),
             },
             cache: Mutex::default(),
-            permits: Semaphore::new(REQUESTS),
+            room: Room::default(),
             patience,
         }))
     }
 
     /// The hourly budget as the last answers told it; of several the one that is nearest its end.
     pub fn budget(&self) -> Option<RateLimit> {
-        let used = match &self.who {
-            Who::Token(access) => vec![access.clone()],
-            Who::App(app) => app.used(),
-        };
-        let budgets = used.iter().filter_map(|access| lock(&access.limits).budget(Utc::now()));
+        let budgets = self.used(None).into_iter();
+        let budgets = budgets.filter_map(|access| access.limits().budget(Utc::now()));
         budgets.min_by_key(|budget| budget.remaining)
+    }
+
+    /// What looks may still cost of the hourly budget, where the server has one: that of `owner`'s
+    /// credential, else the least of all.
+    pub fn allowance(&self, owner: Option<&str>) -> Option<Allowance> {
+        let all = self.used(owner).into_iter();
+        let all = all.filter_map(|access| access.limits().allowance(Utc::now()));
+        all.min_by_key(|allowance| allowance.left)
+    }
+
+    /// How many looks may be sent now without waiting for their turn under the secondary limit: with
+    /// `owner`'s credential, else the least of all.
+    pub fn readiness(&self, owner: Option<&str>) -> Readiness {
+        let all = self.used(owner).into_iter().map(|access| access.turns.readiness());
+        let new = Readiness { reads: POINTS.looks, more_in: Duration::ZERO };
+        all.min_by_key(|readiness| readiness.reads).unwrap_or(new)
+    }
+
+    /// The credentials that have been used, or that of `owner`.
+    fn used(&self, owner: Option<&str>) -> Vec<Arc<Access>> {
+        match &self.who {
+            Who::Token(access) => vec![access.clone()],
+            Who::App(app) => app.used(owner),
+        }
     }
 
     /// The app that we are, if we are one.
@@ -145,33 +152,86 @@ impl GithubClient {
         }
     }
 
-    /// Reads `path`.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        self.read(&*self.access(path).await?, path).await.map(|(value, _)| value)
+    /// Reads `path`, which can wait.
+    pub(crate) async fn get<T: Readable>(&self, path: &str) -> Result<T> {
+        self.get_as(Urgency::Look, path).await
     }
 
-    /// Reads all pages of `path`, which may have a query already.
+    pub(super) async fn get_as<T: Readable>(&self, urgency: Urgency, path: &str) -> Result<T> {
+        let read = self.read(&*self.access(path).await?, urgency, path).await?;
+        Ok(read.value)
+    }
+
+    /// Reads all pages of `path`, which may have a query already. It can wait.
     pub(crate) async fn get_all<P: Page>(&self, path: &str) -> Result<Vec<P::Item>> {
-        self.get_all_with::<P>(&*self.access(path).await?, path).await
+        self.get_all_as::<P>(Urgency::Look, path).await
+    }
+
+    pub(super) async fn get_all_as<P: Page>(
+        &self,
+        urgency: Urgency,
+        path: &str,
+    ) -> Result<Vec<P::Item>> {
+        self.get_all_with::<P>(&*self.access(path).await?, urgency, path).await
     }
 
     pub(super) async fn get_all_with<P: Page>(
         &self,
         access: &Access,
+        urgency: Urgency,
         path: &str,
     ) -> Result<Vec<P::Item>> {
-        let mark = if path.contains('?') { '&' } else { '?' };
         let mut items = Vec::new();
-        for page in 1..=PAGES {
-            let path = format!("{path}{mark}per_page={PER_PAGE}&page={page}");
-            let (page, more) = self.read::<P>(access, &path).await?;
-            items.extend(page.items());
-            if !more {
+        for number in 1..=PAGES {
+            let page = self.page::<P>(access, urgency, path, number).await?;
+            items.extend(page.items);
+            if !page.more {
                 return Ok(items);
             }
         }
         tracing::warn!(path, PAGES, "a list has more pages than are read");
         Ok(items)
+    }
+
+    /// Reads one page of `path`, counted from 1.
+    pub(crate) async fn get_page<P: Page>(
+        &self,
+        path: &str,
+        number: usize,
+    ) -> Result<Listed<P::Item>> {
+        self.page::<P>(&*self.access(path).await?, Urgency::Look, path, number).await
+    }
+
+    /// All of a list in which what changes comes to the front: its pages up to the first that is as
+    /// it was, and the others as they were last read. Now and then [`get_all`](Self::get_all) must
+    /// find what changed without coming to the front.
+    pub(crate) async fn get_front<P: Page>(&self, path: &str) -> Result<Vec<P::Item>> {
+        let access = self.access(path).await?;
+        let mut items = Vec::new();
+        let mut settled = false;
+        for number in 1..=PAGES {
+            let known = settled.then(|| self.remembered::<P>(&access, &page_of(path, number)));
+            let page = match known.flatten() {
+                Some(read) => listed(read),
+                None => self.page::<P>(&access, Urgency::Look, path, number).await?,
+            };
+            settled |= !page.changed;
+            items.extend(page.items);
+            if !page.more {
+                break;
+            }
+        }
+        Ok(items)
+    }
+
+    async fn page<P: Page>(
+        &self,
+        access: &Access,
+        urgency: Urgency,
+        path: &str,
+        number: usize,
+    ) -> Result<Listed<P::Item>> {
+        self.read::<P>(access, urgency, &page_of(path, number)).await.map(listed)
     }
 
     /// Asks for something new. Repeated only where it is certain that nothing was carried out.
@@ -205,164 +265,96 @@ impl GithubClient {
         .await
     }
 
-    pub(super) async fn read<T: DeserializeOwned>(
+    pub(super) async fn read<T: Readable>(
         &self,
         access: &Access,
+        urgency: Urgency,
         path: &str,
-    ) -> Result<(T, bool)> {
-        repeat(&Method::GET, || self.read_once(access, path)).await
+    ) -> Result<Read<T>> {
+        repeat(&Method::GET, || self.read_once(access, urgency, path)).await
     }
 
-    async fn read_once<T: DeserializeOwned>(
+    async fn read_once<T: Readable>(
         &self,
         access: &Access,
+        urgency: Urgency,
         path: &str,
-    ) -> Result<Tried<(T, bool)>> {
+    ) -> Result<Tried<Read<T>>> {
         let key = access.key(path);
-        let known = lock(&self.cache).get(&key);
-        let etag = known.as_ref().map(|known| known.etag.as_str());
-        let tried = self.follow(access, Asked { etag, ..Asked::plain(&Method::GET, path) }).await?;
+        let known = lock(&self.cache).get(&key).filter(|known| known.kind == TypeId::of::<T>());
+        let etag = known.as_ref().map(|known| &*known.etag);
+        let asked = Asked { etag, urgency, ..Asked::plain(&Method::GET, path) };
+        let tried = self.follow(access, asked).await?;
         tried.and_then(|answer| {
-            let next = header(&answer.headers, LINK.as_str())
-                .is_some_and(|link| link.contains("rel=\"next\""));
-            let (body, more) = match (answer.status, known) {
+            let link = header(&answer.headers, LINK.as_str());
+            let next = link.is_some_and(|link| link.contains("rel=\"next\""));
+            let (value, more, changed) = match (answer.status, &known) {
                 // A page that is as it was may have got a successor.
-                (StatusCode::NOT_MODIFIED, Some(known)) => (known.body, known.more || next),
-                (status, _) if status.is_success() => (answer.body, next),
+                (StatusCode::NOT_MODIFIED, Some(known)) => {
+                    (serde_json::from_slice::<T>(&known.read), known.more || next, false)
+                }
+                (status, _) if status.is_success() => {
+                    (serde_json::from_slice(&answer.body), next, true)
+                }
                 _ => return Err(refused(&Method::GET, path, &answer)),
             };
-            match serde_json::from_slice(&body) {
-                Ok(value) => {
-                    if let (true, Some(etag)) =
-                        (answer.status.is_success(), header(&answer.headers, ETAG.as_str()))
-                    {
-                        let etag = etag.to_owned();
-                        lock(&self.cache).put(&key, Cached { etag, body, more });
-                    }
-                    Ok(Tried::Done((value, more)))
-                }
+            let mut read = match value {
+                Ok(value) => Read { value, more, changed },
                 Err(error) => {
                     lock(&self.cache).forget(&key);
                     let reason = format!("the answer cannot be read ({error})");
-                    Ok(Tried::Failed(errors::unreachable(path, &reason)))
+                    return Ok(Tried::Failed(errors::unreachable(path, &reason)));
                 }
+            };
+            if let (true, Some(etag), Ok(text)) =
+                (changed, header(&answer.headers, ETAG.as_str()), serde_json::to_vec(&read.value))
+            {
+                let same = |known: &Cached| *known.read == *text && known.more == more;
+                read.changed = !known.as_ref().is_some_and(same);
+                let (etag, read, kind) = (etag.into(), text.into(), TypeId::of::<T>());
+                lock(&self.cache).put(&key, Cached { etag, read, kind, more });
             }
+            Ok(Tried::Done(read))
         })
     }
 
-    /// Sends a request and goes where the answer sends it: a repository may have been renamed.
-    pub(super) async fn follow(&self, access: &Access, asked: Asked<'_>) -> Result<Tried<Answer>> {
-        let Asked { method, path, .. } = asked;
-        let mut target = path.to_owned();
-        for _ in 0..=REDIRECTS {
-            let answer = match self.send(access, Asked { path: &target, ..asked }).await? {
-                Tried::Done(answer) => answer,
-                failed => return Ok(failed),
-            };
-            match self.redirect(method, path, &answer)? {
-                Some(next) => target = next,
-                None => return Ok(Tried::Done(answer)),
-            }
-        }
-        Err(errors::unreachable(path, "it sends us from one address to the next"))
+    /// The answers that are remembered.
+    #[cfg(test)]
+    pub(super) fn remembers(&self) -> MutexGuard<'_, Cache> {
+        lock(&self.cache)
     }
 
-    /// Where an answer sends us: only to the same API, since the credential goes along.
-    fn redirect(&self, method: &Method, path: &str, answer: &Answer) -> Result<Option<String>> {
-        // RFC 9110, 15.4: after 301 and 302 a client may turn a POST into a GET, which is no use.
-        let moved = match answer.status.as_u16() {
-            301 | 302 => method == Method::GET,
-            status => matches!(status, 307 | 308),
-        };
-        if !moved {
-            return Ok(None);
-        }
-        let target = header(&answer.headers, LOCATION.as_str()).unwrap_or_default();
-        let own = target.strip_prefix(&self.base).filter(|path| path.starts_with('/'));
-        let own = own.ok_or_else(|| errors::unreachable(path, "it sends us to another server"))?;
-        Ok(Some(own.to_owned()))
-    }
-
-    /// Sends one request. An error is final; what may pass is `Tried::Failed`.
-    async fn send(&self, access: &Access, asked: Asked<'_>) -> Result<Tried<Answer>> {
-        let token = access.token(None, self.issue(access)).await?;
-        let tried = self.send_with(access, &token, asked).await?;
-        match tried {
-            // It ended, was revoked, or the app has another key now. Nothing was carried out.
-            Tried::Done(Answer { status: StatusCode::UNAUTHORIZED, .. }) if access.renews() => {
-                let token = access.token(Some(&token), self.issue(access)).await?;
-                self.send_with(access, &token, asked).await
-            }
-            tried => Ok(tried),
-        }
-    }
-
-    async fn send_with(
-        &self,
-        access: &Access,
-        token: &SecretString,
-        asked: Asked<'_>,
-    ) -> Result<Tried<Answer>> {
-        let Asked { method, path, .. } = asked;
-        let bearer = bearer(token)?;
-        let Ok(_permit) = self.permits.acquire().await else {
-            return Err(errors::unreachable(path, "the client was closed"));
-        };
-        lock(&access.limits).check(Utc::now())?;
-        let answer = match tokio::time::timeout(self.patience, self.exchange(bearer, asked)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => {
-                let reason = errors::unreachable(path, &innermost(error.as_ref()).to_string());
-                let refused = was_never_connected(error.as_ref());
-                return Ok(if refused { Tried::Unsent(reason) } else { Tried::Failed(reason) });
-            }
-            Err(_) => {
-                let reason = format!("no answer within {} s", self.patience.as_secs());
-                return Ok(Tried::Failed(errors::unreachable(path, &reason)));
-            }
-        };
-        let Answer { status, headers, body } = &answer;
-        lock(&access.limits).learn(*status, headers, body, Utc::now())?;
-        if status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED {
-            return Ok(Tried::Failed(refused(method, path, &answer)));
-        }
-        Ok(Tried::Done(answer))
-    }
-
-    async fn exchange(
-        &self,
-        bearer: HeaderValue,
-        asked: Asked<'_>,
-    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
-        let Asked { method, path, body, etag } = asked;
-        let mut request = Request::builder()
-            .method(method.clone())
-            .uri(path)
-            .header(AUTHORIZATION, bearer)
-            .header(USER_AGENT, concat!("ipfs-accelerate/", env!("CARGO_PKG_VERSION")))
-            .header(HeaderName::from_static("accept"), "application/vnd.github+json")
-            .header(HeaderName::from_static("x-github-api-version"), "2022-11-28");
-        if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
-            request = request.header(IF_NONE_MATCH, etag);
-        }
-        let body = match body {
-            Some(body) => {
-                request =
-                    request.header(HeaderName::from_static("content-type"), "application/json");
-                OctoBody::from(body.to_string())
-            }
-            None => OctoBody::empty(),
-        };
-        let request = request.body(body)?;
-        let response = self.api.execute(request).await?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
-        Ok(Answer { status: parts.status, headers: parts.headers, body })
+    /// What `path` was when it was last read.
+    fn remembered<T: Readable>(&self, access: &Access, path: &str) -> Option<Read<T>> {
+        let known = lock(&self.cache).get(&access.key(path));
+        let known = known.filter(|known| known.kind == TypeId::of::<T>())?;
+        let value = serde_json::from_slice(&known.read).ok()?;
+        Some(Read { value, more: known.more, changed: false })
     }
 }
 
-pub(super) fn refused(method: &Method, path: &str, answer: &Answer) -> Error {
-    errors::refused(method, path, answer.status, &answer.headers, &answer.body)
+/// What was read of an answer.
+pub(super) struct Read<T> {
+    pub(super) value: T,
+    pub(super) more: bool,
+    pub(super) changed: bool,
+}
+
+/// What answers are read as, and remembered as.
+pub(crate) trait Readable: DeserializeOwned + Serialize + 'static {}
+
+impl<T: DeserializeOwned + Serialize + 'static> Readable for T {}
+
+fn page_of(path: &str, number: usize) -> String {
+    let mark = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{mark}per_page={PER_PAGE}&page={number}")
+}
+
+pub(super) fn listed<P: Page>(read: Read<P>) -> Listed<P::Item> {
+    let Read { value, more, changed } = read;
+    let items = value.items();
+    // "Not modified" need not say that a full page has got a successor.
+    Listed { more: more || (!changed && items.len() >= PER_PAGE), items, changed }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,13 +1,11 @@
 //! Where the credential comes from: the environment, a file, or GitHub's own command line.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 use super::app::AppKey;
-use crate::config::{Environment, RunnerConfig};
+use crate::config::{Environment, RunnerConfig, read_secret};
 use crate::error::{Code, Error, Result};
 
 const WAYS: &str = "Set GITHUB_TOKEN or GH_TOKEN, name a file with token_file, or run `gh auth login`; a GitHub App \
@@ -54,7 +52,7 @@ async fn token(config: &RunnerConfig, env: &Environment) -> Result<SecretString>
         return usable(token);
     }
     if let Some(file) = &config.token_file {
-        return usable(&read("token_file", file)?);
+        return usable(&read_secret("token_file", file)?);
     }
     match from_gh(config, env).await {
         Some(token) => usable(&token),
@@ -77,21 +75,6 @@ fn usable(token: &str) -> Result<SecretString> {
     Ok(SecretString::from(token))
 }
 
-/// The secret in `file`, which the option `name` names.
-pub(super) fn read(option: &str, file: &Path) -> Result<String> {
-    let name = file.display();
-    let failed = |error: std::io::Error| {
-        let remedy = format!("Check that {name} exists and can be read by this user.");
-        Error::invalid(option, format!("{name}: {error}"), remedy)
-    };
-    let mode = std::fs::metadata(file).map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        let remedy = format!("Run `chmod 600 {name}`.");
-        return Err(Error::invalid(option, format!("others can read {name}"), remedy));
-    }
-    std::fs::read_to_string(file).map_err(failed)
-}
-
 async fn from_gh(config: &RunnerConfig, env: &Environment) -> Option<String> {
     let host = config.server_url.split("://").nth(1)?.split(['/', ':']).next()?;
     let mut gh = tokio::process::Command::new("gh");
@@ -109,6 +92,8 @@ async fn from_gh(config: &RunnerConfig, env: &Environment) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use secrecy::ExposeSecret;
 

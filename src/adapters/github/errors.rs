@@ -155,6 +155,19 @@ pub(super) fn owner_of(path: &str) -> Option<&str> {
     }
 }
 
+/// The repository or organisation that a path is about.
+pub(super) fn whom(path: &str) -> Option<&str> {
+    let path = path.split('?').next().unwrap_or(path).trim_start_matches('/');
+    let (kind, rest) = path.split_once('/')?;
+    let parts = match kind {
+        "repos" => 2,
+        "orgs" => 1,
+        _ => return None,
+    };
+    let end = rest.match_indices('/').nth(parts - 1).map_or(rest.len(), |(at, _)| at);
+    rest.get(..end)
+}
+
 /// No answer, or none that can be read.
 pub(super) fn unreachable(path: &str, reason: &str) -> Error {
     Error::new(
@@ -214,6 +227,19 @@ mod tests {
         }
         let body = br#"{"message":"Resource not accessible by personal access token"}"#;
         refused(&method, path, StatusCode::from_u16(status).unwrap(), &headers, body)
+    }
+
+    #[test]
+    fn a_path_is_about_a_repository_an_organisation_or_neither() {
+        for (path, about) in [
+            ("/repos/o/r/actions/runs?per_page=1", Some("o/r")),
+            ("/repos/o/r?x=/y", Some("o/r")),
+            ("/orgs/o/actions/runners", Some("o")),
+            ("/user/repos?page=1", None),
+            ("/app", None),
+        ] {
+            assert_eq!(whom(path), about, "{path}");
+        }
     }
 
     #[test]

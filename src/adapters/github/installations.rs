@@ -14,11 +14,13 @@ use tokio::time::Instant;
 
 use super::access::{Access, Issued, Kind};
 use super::app::AppKey;
-use super::client::{Asked, GithubClient, refused};
+use super::client::GithubClient;
 use super::errors;
 use super::fresh::Fresh;
 use super::models::{App, Installation, InstalledRepositories, Repository, Token};
 use super::retry::{Tried, repeat};
+use super::sending::{Asked, refused};
+use super::window::Urgency;
 use crate::error::{Error, Result};
 
 /// So long the list of installations is believed. Asking again is free while nothing changes.
@@ -28,9 +30,11 @@ const LISTING: Duration = Duration::from_secs(60);
 pub(super) struct Installations {
     /// The app itself.
     pub(super) own: Arc<Access>,
+    /// Of the hourly budget of each installation looks may use so many percent.
+    share: u32,
     known: Fresh<Known>,
-    /// What each installation has left outlasts the list.
-    accesses: Mutex<HashMap<u64, Arc<Access>>>,
+    /// What each installation has left outlasts the list. With the account that it is on.
+    accesses: Mutex<HashMap<u64, (String, Arc<Access>)>>,
 }
 
 #[derive(Clone)]
@@ -48,17 +52,20 @@ pub(crate) struct Installed {
 }
 
 impl Installations {
-    pub(super) fn of(key: AppKey) -> Self {
-        let own = Arc::new(Access::new(Kind::App(key)));
-        Self { own, known: Fresh::default(), accesses: Mutex::default() }
+    pub(super) fn of(key: AppKey, share: u32) -> Self {
+        let own = Arc::new(Access::new(Kind::App(key), share));
+        Self { own, share, known: Fresh::default(), accesses: Mutex::default() }
     }
 
-    /// The credentials of the installations that have been used.
-    pub(super) fn used(&self) -> Vec<Arc<Access>> {
-        self.lock().values().cloned().collect()
+    /// The credentials of the installations that have been used, or that of the one on `owner`.
+    pub(super) fn used(&self, owner: Option<&str>) -> Vec<Arc<Access>> {
+        let wanted = |login: &str| owner.is_none_or(|owner| owner.eq_ignore_ascii_case(login));
+        let all = self.lock();
+        let wanted = all.values().filter(|(login, _)| wanted(login));
+        wanted.map(|(_, access)| access.clone()).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Access>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (String, Arc<Access>)>> {
         self.accesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -69,8 +76,12 @@ impl Installations {
             let owner = &installation.account.login;
             return Err(errors::suspended(owner, installation.html_url.as_deref()));
         }
-        let new = || Arc::new(Access::new(Kind::Installation(id)));
-        Ok(self.lock().entry(id).or_insert_with(new).clone())
+        let new = || Arc::new(Access::new(Kind::Installation(id), self.share));
+        let mut accesses = self.lock();
+        let (login, access) = accesses.entry(id).or_insert_with(|| (String::new(), new()));
+        // An account may be renamed.
+        login.clone_from(&installation.account.login);
+        Ok(access.clone())
     }
 }
 
@@ -90,7 +101,8 @@ impl GithubClient {
         for one in chosen {
             let repositories = async {
                 let path = "/installation/repositories";
-                self.get_all_with::<InstalledRepositories>(&*app.access(one)?, path).await
+                let access = app.access(one)?;
+                self.get_all_with::<InstalledRepositories>(&access, Urgency::Look, path).await
             };
             let repositories = repositories.await;
             installed.push(Installed { owner: one.account.login.clone(), repositories });
@@ -119,8 +131,9 @@ impl GithubClient {
         app: &Installations,
     ) -> Result<Arc<Vec<Installation>>> {
         let fetch = async {
-            let all =
-                self.get_all_with::<Vec<Installation>>(&app.own, "/app/installations").await?;
+            // A launch may wait for it.
+            let (urgency, path) = (Urgency::Act, "/app/installations");
+            let all = self.get_all_with::<Vec<Installation>>(&app.own, urgency, path).await?;
             app.lock().retain(|id, _| all.iter().any(|one| one.id == *id));
             Ok(Known { listed_at: Instant::now(), all: Arc::new(all) })
         };
@@ -130,8 +143,8 @@ impl GithubClient {
 
     /// Says where the app would have to be installed.
     pub(super) async fn not_installed(&self, app: &Installations, owner: Option<&str>) -> Error {
-        let told = self.read::<App>(&app.own, "/app").await;
-        let address = told.ok().and_then(|(app, _)| app.html_url);
+        let told = self.read::<App>(&app.own, Urgency::Act, "/app").await;
+        let address = told.ok().and_then(|told| told.value.html_url);
         errors::not_installed(owner, address.as_deref())
     }
 

@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
+use super::share::{Primary, Share};
+use super::window::Urgency;
 use crate::error::{Code, Error, Result};
-use crate::model::RateLimit;
+use crate::model::{Allowance, RateLimit};
 
 /// The first wait after a secondary limit that names none.
 const SECONDARY_WAIT: TimeDelta = TimeDelta::seconds(60);
@@ -20,30 +22,103 @@ const LONGEST_ASKED: TimeDelta = TimeDelta::days(1);
 /// The length of the window of the primary limit.
 const WINDOW: TimeDelta = TimeDelta::seconds(3_600);
 
+/// What answers to registrations count for, apart from all else (`x-ratelimit-resource`).
+const REGISTRATION: &str = "actions_runner_registration";
+
 /// What is known of the limits.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Limits {
     primary: Option<Primary>,
     /// Nothing is sent before.
     until: Option<DateTime<Utc>>,
+    /// No registration is sent before.
+    no_registration_until: Option<DateTime<Utc>>,
     /// Secondary limits in a row.
     strikes: u32,
+    /// Whether one was ever met.
+    met: bool,
+    share: Share,
 }
 
+/// What a request counts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Primary {
-    limit: u32,
-    remaining: u32,
-    reset_at: DateTime<Utc>,
+pub(super) struct Purpose {
+    pub(super) urgency: Urgency,
+    /// Whether it makes a runner known.
+    pub(super) registers: bool,
+}
+
+impl Purpose {
+    pub(super) fn of(urgency: Urgency, method: &Method, path: &str) -> Self {
+        let registers = method == Method::POST && path.contains("/actions/runners/");
+        Self { urgency, registers }
+    }
 }
 
 impl Limits {
-    /// Whether a request may be sent now.
-    pub(super) fn check(&self, now: DateTime<Utc>) -> Result<()> {
-        match self.until.filter(|until| *until > now) {
-            Some(until) => Err(limited(until, now)),
-            None => Ok(()),
+    /// Limits of which looks may use so many percent.
+    pub(super) fn of(percent: u32) -> Self {
+        let (primary, until, no_registration_until) = (None, None, None);
+        Self {
+            primary,
+            until,
+            no_registration_until,
+            strikes: 0,
+            met: false,
+            share: Share::of(percent),
         }
+    }
+
+    /// Whether a request may be sent now.
+    pub(super) fn check(&mut self, purpose: Purpose, now: DateTime<Utc>) -> Result<()> {
+        let registration = self.no_registration_until.filter(|_| purpose.registers);
+        if let Some(until) = self.until.max(registration).filter(|until| *until > now) {
+            return Err(limited(until, now));
+        }
+        if self.share.turn(now)
+            && let Some(primary) = &mut self.primary
+        {
+            primary.remaining = primary.limit;
+        }
+        match &self.primary {
+            Some(primary)
+                if purpose.urgency == Urgency::Look && self.share.unused(primary) == 0 =>
+            {
+                Err(share_used(primary, now))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A request is about to be sent: until it [ends](Self::end), a look counts as charged. False
+    /// where it has to wait for one that may have used up what is left.
+    pub(super) fn begin(&mut self, purpose: Purpose, now: DateTime<Utc>) -> Result<bool> {
+        self.check(purpose, now)?;
+        if purpose.urgency == Urgency::Look {
+            if self.primary.is_some_and(|primary| self.share.left(&primary) == 0) {
+                return Ok(false);
+            }
+            self.share.begin(now);
+        }
+        Ok(true)
+    }
+
+    /// It was answered, or was given up.
+    pub(super) fn end(&mut self, purpose: Purpose, charged: bool) {
+        if purpose.urgency == Urgency::Look {
+            self.share.end(charged);
+        }
+    }
+
+    /// What looks may still cost, when an answer has told the budget.
+    pub(super) fn allowance(&self, now: DateTime<Utc>) -> Option<Allowance> {
+        let primary = self.primary?;
+        let mut share = self.share.clone();
+        if share.turn(now) {
+            let primary = Primary { remaining: primary.limit, ..primary };
+            return Some(share.allowance(&primary, now + WINDOW));
+        }
+        Some(share.allowance(&primary, primary.reset_at))
     }
 
     /// Learns from an answer; an error when it was a limit and not a lack of rights.
@@ -55,16 +130,13 @@ impl Limits {
         now: DateTime<Utc>,
     ) -> Result<()> {
         // Other resources, such as search, have budgets of their own.
-        let core = header(headers, "x-ratelimit-resource").is_none_or(|name| name == "core");
+        let core = is_core(headers);
         let told = primary(headers);
-        if core {
+        if let Some(new) = told.filter(|new| core && self.share.told(new.reset_at, now)) {
             // Answers may overtake each other; within a window the budget only shrinks.
-            self.primary = match (self.primary, told) {
-                (Some(old), Some(new)) if old.reset_at == new.reset_at => {
-                    Some(Primary { remaining: old.remaining.min(new.remaining), ..new })
-                }
-                (old, new) => new.or(old),
-            };
+            let before = self.primary.filter(|old| old.reset_at == new.reset_at);
+            let remaining = before.map_or(new.remaining, |old| old.remaining.min(new.remaining));
+            self.primary = Some(Primary { remaining, ..new });
         }
         let exhausted =
             told.filter(|told| told.remaining == 0).map(|told| told.reset_at.min(now + WINDOW));
@@ -75,19 +147,23 @@ impl Limits {
             if on.is_none() {
                 self.strikes = 0;
             }
-            if core {
-                // This one was answered; the next would be refused, and asking counts against us.
-                self.until = self.until.max(exhausted);
+            // This one was answered; the next would be refused, and asking counts against us.
+            match resource(headers) {
+                Some(REGISTRATION) => self.stop_registrations(exhausted),
+                _ if core => self.until = self.until.max(exhausted),
+                _ => {}
             }
             return Ok(());
         }
         let asked = header(headers, "retry-after").and_then(|text| text.parse::<u32>().ok());
-        let until = if let Some(seconds) = asked {
+        let until = if let Some(reset_at) = exhausted.filter(|_| !core) {
+            if resource(headers) == Some(REGISTRATION) {
+                self.stop_registrations(exhausted);
+            }
+            return Err(limited(reset_at, now));
+        } else if let Some(seconds) = asked {
             now + TimeDelta::seconds(seconds.into()).min(LONGEST_ASKED)
         } else if let Some(reset_at) = exhausted {
-            if !core {
-                return Err(limited(reset_at, now));
-            }
             reset_at
         } else if status == StatusCode::TOO_MANY_REQUESTS || speaks_of_a_limit(body) {
             on.unwrap_or_else(|| {
@@ -100,18 +176,36 @@ impl Limits {
         };
         let until = until.max(now + TimeDelta::seconds(1));
         self.until = self.until.max(Some(until));
+        self.met = true;
         Err(limited(until, now))
+    }
+
+    fn stop_registrations(&mut self, until: Option<DateTime<Utc>>) {
+        self.no_registration_until = self.no_registration_until.max(until);
+    }
+
+    /// Whether a server that gave this answer has a secondary limit; nothing where that is not told.
+    ///
+    /// An Enterprise Server has none unless its administrator wants one, with numbers of their own
+    /// (docs.github.com, "Configuring rate limits"): nothing is held back there until one is met. Its
+    /// answers say what it is (docs.github.com, "Endpoints for GitHub Enterprise administration").
+    pub(super) fn is_limited(&self, status: StatusCode, headers: &HeaderMap) -> Option<bool> {
+        if self.met {
+            return Some(true);
+        }
+        // What stands before GitHub and answers for it knows nothing of limits.
+        let told = !status.is_server_error();
+        let counts = headers.contains_key("x-ratelimit-limit");
+        told.then(|| counts && !headers.contains_key("x-github-enterprise-version"))
     }
 
     /// The hourly budget, when an answer has told it.
     pub(super) fn budget(&self, now: DateTime<Utc>) -> Option<RateLimit> {
-        let Primary { limit, remaining, reset_at } = self.primary?;
-        Some(RateLimit {
-            limit,
-            remaining,
-            reset_at,
-            forecast: forecast(limit, remaining, reset_at, now),
-        })
+        let primary = self.primary?;
+        let Primary { limit, remaining, reset_at } = primary;
+        let of_looks = self.share.forecast(&primary, now);
+        let forecast = of_looks.unwrap_or_else(|| forecast(limit, remaining, reset_at, now));
+        Some(RateLimit { limit, remaining, reset_at, forecast })
     }
 }
 
@@ -123,6 +217,30 @@ fn limited(until: DateTime<Utc>, now: DateTime<Utc>) -> Error {
         "Nothing has to be done; a longer poll_interval or a GitHub App with a larger budget avoids it.",
     )
     .retry_after(wait)
+}
+
+fn share_used(primary: &Primary, now: DateTime<Utc>) -> Error {
+    let Primary { limit, reset_at, .. } = primary;
+    let wait = (*reset_at - now).to_std().unwrap_or(Duration::from_secs(1));
+    Error::new(
+        Code::RateLimited,
+        format!(
+            "Looks have used their part of GitHub's {limit} requests an hour and go on at {}.",
+            reset_at.format("%H:%M:%SZ")
+        ),
+        "Launches go on; raise api_budget or poll_interval, watch fewer repositories, or use a \
+         GitHub App, which has a budget of its own.",
+    )
+    .retry_after(wait.max(Duration::from_secs(1)))
+}
+
+/// Whether an answer counts for the budget that all but a few requests share.
+pub(super) fn is_core(headers: &HeaderMap) -> bool {
+    resource(headers).is_none_or(|name| name == "core")
+}
+
+fn resource(headers: &HeaderMap) -> Option<&str> {
+    header(headers, "x-ratelimit-resource")
 }
 
 fn speaks_of_a_limit(body: &[u8]) -> bool {
@@ -163,143 +281,4 @@ fn forecast(limit: u32, remaining: u32, reset_at: DateTime<Utc>, now: DateTime<U
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
-    }
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let pair = |(name, value): &(&'static str, &'static str)| {
-            ((*name).parse::<http::HeaderName>().unwrap(), value.parse().unwrap())
-        };
-        pairs.iter().map(pair).collect()
-    }
-
-    fn wait(
-        limits: &mut Limits,
-        status: u16,
-        pairs: &[(&'static str, &'static str)],
-        body: &str,
-    ) -> Option<u64> {
-        let status = StatusCode::from_u16(status).unwrap();
-        limits
-            .learn(status, &headers(pairs), body.as_bytes(), at(0))
-            .err()
-            .and_then(|error| error.retry_after)
-    }
-
-    #[test]
-    fn retry_after_is_obeyed_and_nothing_is_sent_before() {
-        let mut limits = Limits::default();
-        assert_eq!(wait(&mut limits, 429, &[("retry-after", "30")], ""), Some(30));
-        assert_eq!(limits.check(at(29)).unwrap_err().code, Code::RateLimited);
-        assert!(limits.check(at(30)).is_ok());
-    }
-
-    #[test]
-    fn an_exhausted_budget_waits_for_its_reset() {
-        let exhausted = [
-            ("x-ratelimit-limit", "60"),
-            ("x-ratelimit-remaining", "0"),
-            ("x-ratelimit-reset", "900"),
-        ];
-        assert_eq!(wait(&mut Limits::default(), 403, &exhausted, ""), Some(900));
-    }
-
-    #[test]
-    fn an_answer_that_used_up_the_budget_counts_and_nothing_is_sent_after_it() {
-        let last = |resource| {
-            [
-                ("x-ratelimit-limit", "60"),
-                ("x-ratelimit-remaining", "0"),
-                ("x-ratelimit-reset", "900"),
-                ("x-ratelimit-resource", resource),
-            ]
-        };
-        let mut limits = Limits::default();
-        assert_eq!(wait(&mut limits, 200, &last("core"), ""), None);
-        assert!(limits.check(at(899)).is_err() && limits.check(at(900)).is_ok());
-        let mut limits = Limits::default();
-        let registration = last("actions_runner_registration");
-        assert_eq!(wait(&mut limits, 403, &registration, ""), Some(900));
-        assert!(limits.check(at(0)).is_ok(), "looks have a budget of their own");
-    }
-
-    #[test]
-    fn an_absurd_wait_is_shortened() {
-        for (asked, expected) in [("4294967295", 86_400), ("99999999999999999999", 60), ("-1", 60)]
-        {
-            let headers = [("retry-after", asked)];
-            assert_eq!(wait(&mut Limits::default(), 429, &headers, ""), Some(expected));
-        }
-    }
-
-    const SECONDARY: &str = "You have exceeded a secondary rate limit.";
-
-    fn strike(limits: &mut Limits, second: i64) -> Option<u64> {
-        let none = HeaderMap::new();
-        let answer = limits.learn(StatusCode::FORBIDDEN, &none, SECONDARY.as_bytes(), at(second));
-        answer.err().and_then(|error| error.retry_after)
-    }
-
-    #[test]
-    fn a_secondary_limit_that_names_no_time_waits_a_minute_and_then_longer() {
-        let mut limits = Limits::default();
-        assert_eq!(strike(&mut limits, 0), Some(60));
-        assert_eq!(strike(&mut limits, 60), Some(120));
-        limits.learn(StatusCode::OK, &HeaderMap::new(), b"", at(180)).unwrap();
-        assert_eq!(strike(&mut limits, 181), Some(60));
-    }
-
-    #[test]
-    fn requests_under_way_that_meet_the_same_limit_do_not_lengthen_it() {
-        let mut limits = Limits::default();
-        assert!((0..16).all(|_| strike(&mut limits, 0) == Some(60)));
-        limits.learn(StatusCode::OK, &HeaderMap::new(), b"", at(1)).unwrap();
-        assert_eq!(
-            strike(&mut limits, 61),
-            Some(120),
-            "an answer overtaken by the limit ends nothing"
-        );
-    }
-
-    #[test]
-    fn of_answers_out_of_order_the_one_that_left_least_is_believed() {
-        let mut limits = Limits::default();
-        for remaining in ["7", "5", "6"] {
-            let told = [
-                ("x-ratelimit-limit", "60"),
-                ("x-ratelimit-remaining", remaining),
-                ("x-ratelimit-reset", "900"),
-            ];
-            assert_eq!(wait(&mut limits, 200, &told, ""), None);
-        }
-        assert_eq!(limits.budget(at(0)).map(|budget| budget.remaining), Some(5));
-    }
-
-    #[test]
-    fn a_lack_of_rights_is_no_limit() {
-        let body = "Resource not accessible by personal access token";
-        let left = [
-            ("x-ratelimit-limit", "60"),
-            ("x-ratelimit-remaining", "5"),
-            ("x-ratelimit-reset", "900"),
-        ];
-        assert_eq!(wait(&mut Limits::default(), 403, &left, body), None);
-    }
-
-    #[test]
-    fn the_forecast_says_whether_the_budget_lasts() {
-        // Half an hour gone, half an hour to go.
-        assert_eq!(
-            forecast(5_000, 4_000, at(1_800), at(0)),
-            "Lasts: about 3000 of 5000 requests will be left at 00:30 UTC."
-        );
-        assert_eq!(
-            forecast(5_000, 1_000, at(1_800), at(0)),
-            "Used up at about 00:07 UTC at this rate, renewed at 00:30 UTC."
-        );
-    }
-}
+mod tests;

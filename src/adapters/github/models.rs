@@ -1,11 +1,13 @@
 //! What we read of GitHub's answers. Lenient: unknown words and nulls lose nothing else.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::model::ToldJob;
 
 /// One page of a list.
-pub(crate) trait Page: DeserializeOwned {
+pub(crate) trait Page: DeserializeOwned + Serialize + 'static {
     /// What is listed.
     type Item;
 
@@ -13,7 +15,7 @@ pub(crate) trait Page: DeserializeOwned {
     fn items(self) -> Vec<Self::Item>;
 }
 
-impl<T: DeserializeOwned> Page for Vec<T> {
+impl<T: DeserializeOwned + Serialize + 'static> Page for Vec<T> {
     type Item = T;
 
     fn items(self) -> Vec<T> {
@@ -21,7 +23,7 @@ impl<T: DeserializeOwned> Page for Vec<T> {
     }
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub(crate) struct Account {
     pub(crate) login: String,
     #[serde(rename = "type")]
@@ -34,7 +36,7 @@ impl Account {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Repository {
     pub(crate) full_name: String,
     pub(crate) owner: Account,
@@ -45,7 +47,7 @@ pub(crate) struct Repository {
     pub(crate) pushed_at: Option<DateTime<Utc>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Runs {
     workflow_runs: Vec<Run>,
 }
@@ -58,40 +60,27 @@ impl Page for Runs {
     }
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub(crate) struct Run {
     pub(crate) id: u64,
     pub(crate) status: Option<String>,
     pub(crate) created_at: Option<DateTime<Utc>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Jobs {
-    jobs: Vec<Job>,
+    jobs: Vec<ToldJob>,
 }
 
 impl Page for Jobs {
-    type Item = Job;
+    type Item = ToldJob;
 
-    fn items(self) -> Vec<Job> {
+    fn items(self) -> Vec<ToldJob> {
         self.jobs
     }
 }
 
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Job {
-    pub(crate) id: u64,
-    pub(crate) run_id: u64,
-    pub(crate) status: Option<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) html_url: Option<String>,
-    pub(crate) labels: Option<Vec<String>>,
-    pub(crate) runner_name: Option<String>,
-    pub(crate) created_at: Option<DateTime<Utc>>,
-    pub(crate) started_at: Option<DateTime<Utc>>,
-}
-
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Runners {
     runners: Vec<Runner>,
 }
@@ -104,7 +93,7 @@ impl Page for Runners {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Runner {
     pub(crate) id: u64,
     pub(crate) name: String,
@@ -119,12 +108,12 @@ pub(crate) struct Token {
     pub(crate) expires_at: DateTime<Utc>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct App {
     pub(crate) html_url: Option<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub(crate) struct Installation {
     pub(crate) id: u64,
     pub(crate) account: Account,
@@ -132,7 +121,7 @@ pub(crate) struct Installation {
     pub(crate) suspended_at: Option<DateTime<Utc>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct InstalledRepositories {
     repositories: Vec<Repository>,
 }
@@ -156,7 +145,7 @@ pub(crate) struct JitRunner {
     pub(crate) id: u64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Groups {
     runner_groups: Vec<Group>,
 }
@@ -169,7 +158,7 @@ impl Page for Groups {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Group {
     pub(crate) id: u64,
     pub(crate) name: String,

@@ -10,6 +10,8 @@ use super::client::{GithubClient, is_missing};
 use super::errors::TOKEN_FAILED;
 use super::fresh::Fresh;
 use super::models::{Account, Groups, JitConfig, Runners, Token};
+use super::turns::Turns;
+use super::window::{REGISTRATIONS, Urgency};
 use crate::config::{RegistrationKind, RunnerConfig};
 use crate::error::{Code, Error, Result};
 use crate::model::{Registered, Scope, not_found};
@@ -33,6 +35,8 @@ pub struct GithubRegistrar {
     work_dir: PathBuf,
     /// Whoever comes while the token of a scope is fetched waits for it.
     tokens: Mutex<HashMap<Scope, Arc<Fresh<RegistrationToken>>>>,
+    /// How many runners each scope may still get.
+    turns: Mutex<HashMap<Scope, Arc<Turns>>>,
 }
 
 impl GithubRegistrar {
@@ -45,6 +49,7 @@ impl GithubRegistrar {
             group: config.runner_group.clone(),
             work_dir: config.runner_work_dir.clone(),
             tokens: Mutex::default(),
+            turns: Mutex::default(),
         }
     }
 
@@ -65,8 +70,8 @@ impl GithubRegistrar {
     /// Asked for each time, which is free while nothing changes: a group may be made anew.
     async fn group_id(&self, scope: &Scope) -> Result<u64> {
         let (Scope::Org(org), Some(name)) = (scope, &self.group) else { return Ok(DEFAULT_GROUP) };
-        let groups =
-            self.client.get_all::<Groups>(&format!("/orgs/{org}/actions/runner-groups")).await?;
+        let path = format!("/orgs/{org}/actions/runner-groups");
+        let groups = self.client.get_all_as::<Groups>(Urgency::Act, &path).await?;
         let found = groups.into_iter().find(|group| group.name.eq_ignore_ascii_case(name));
         found.map(|group| group.id).ok_or_else(|| {
             not_found(
@@ -82,13 +87,13 @@ impl Registrar for GithubRegistrar {
     async fn check(&self) -> Result<()> {
         let Some(owner) = &self.owner else {
             // Costs nothing, and tells whether the credential is taken.
-            return match self.client.get::<Value>("/rate_limit").await {
+            return match self.client.get_as::<Value>(Urgency::Act, "/rate_limit").await {
                 // A GitHub Enterprise Server without limits, to a credential that it takes.
                 Err(error) if is_missing(&error) => Ok(()),
                 other => other.map(drop),
             };
         };
-        match self.client.get::<Account>(&format!("/users/{owner}")).await {
+        match self.client.get_as::<Account>(Urgency::Act, &format!("/users/{owner}")).await {
             Err(error) if is_missing(&error) => {
                 let remedy = "Check the spelling of owner, and that the credential may see it.";
                 Err(not_found(format!("The user or organisation {owner}"), remedy))
@@ -98,6 +103,12 @@ impl Registrar for GithubRegistrar {
     }
 
     async fn register(&self, runner: &NewRunner) -> Result<Registration> {
+        let turns = {
+            let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = || Arc::new(Turns::new(REGISTRATIONS));
+            all.entry(runner.scope.clone()).or_insert_with(new).clone()
+        };
+        turns.take(Urgency::Act, 1).await.sent();
         match self.kind {
             RegistrationKind::Jit => self.jit(runner).await.map_err(as_token_failure),
             RegistrationKind::Token => {

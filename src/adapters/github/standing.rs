@@ -4,10 +4,12 @@ use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method};
 
 use super::access::Access;
-use super::client::{Asked, GithubClient, refused};
+use super::client::GithubClient;
 use super::limits::header;
 use super::models::Account;
 use super::retry::Tried;
+use super::sending::{Asked, refused};
+use super::window::Urgency;
 use crate::error::{Code, Error, Result};
 
 /// An answer's outcome and what its headers tell.
@@ -64,7 +66,7 @@ impl GithubClient {
             let all = all.iter().map(|one| (one.account.login.clone(), one.suspended_at.is_some()));
             return Ok(Identity::App(all.collect()));
         }
-        match self.get::<Account>("/user").await {
+        match self.get_as::<Account>(Urgency::Act, "/user").await {
             Ok(account) => Ok(Identity::User(account.login)),
             Err(Error { code: Code::TokenDenied | Code::NotFound, .. }) => Ok(Identity::Nobody),
             Err(error) => Err(error),

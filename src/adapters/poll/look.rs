@@ -7,13 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 
 use crate::adapters::github::GithubClient;
-use crate::adapters::github::models::{Job as SeenJob, Jobs, Run, Runs};
+use crate::adapters::github::models::{Jobs, Run, Runs};
 use crate::config::{RunnerConfig, ScopeKind};
 use crate::error::Result;
-use crate::model::{Job, JobRef, Labels, Repo, RepoDemand, RunningJob, Scope, clean_text};
-
-/// Names of jobs are cut to this length.
-const NAME: usize = 100;
+use crate::model::{Repo, RepoDemand, Scope, ToldJob};
 
 pub(super) struct Looker {
     client: Arc<GithubClient>,
@@ -55,7 +52,7 @@ impl Looker {
         }))
         .await?;
         // A list that changes while its pages are read may show a job twice.
-        let jobs: BTreeMap<u64, SeenJob> =
+        let jobs: BTreeMap<u64, ToldJob> =
             jobs.into_iter().flatten().map(|job| (job.id, job)).collect();
         let jobs = jobs.into_values();
         let mut seen = self.sort_out(repo, in_org, &runs, jobs, now);
@@ -63,16 +60,23 @@ impl Looker {
         Ok(seen)
     }
 
+    /// Runs that failed within `since_days`. The address has no date in it, so that GitHub can answer
+    /// "not modified" until another run fails.
     async fn failed(&self, repo: &Repo, now: DateTime<Utc>) -> Result<u32> {
         let since = now - TimeDelta::days(self.since_days.into());
-        // By whole days, so that the address is one that GitHub can answer with "not modified".
-        let day = since.date_naive();
-        let path = format!(
-            "/repos/{repo}/actions/runs?exclude_pull_requests=true&status=failure&created=%3E%3D{day}"
-        );
-        let runs = self.client.get_all::<Runs>(&path).await?;
+        let path = format!("/repos/{repo}/actions/runs?exclude_pull_requests=true&status=failure");
         let recent = |run: &&Run| run.created_at.is_none_or(|created| created >= since);
-        Ok(u32::try_from(runs.iter().filter(recent).count()).unwrap_or(u32::MAX))
+        let mut failed = 0;
+        for number in 1.. {
+            let page = self.client.get_page::<Runs>(&path, number).await?;
+            let count = page.items.iter().filter(recent).count();
+            failed += count;
+            // The newest come first: where one is too old, so are all that follow.
+            if count < page.items.len() || !page.more {
+                break;
+            }
+        }
+        Ok(u32::try_from(failed).unwrap_or(u32::MAX))
     }
 
     fn sort_out(
@@ -80,7 +84,7 @@ impl Looker {
         repo: &Repo,
         in_org: bool,
         runs: &BTreeMap<u64, Run>,
-        jobs: impl Iterator<Item = SeenJob>,
+        jobs: impl Iterator<Item = ToldJob>,
         now: DateTime<Utc>,
     ) -> RepoDemand {
         let scope = match self.scope {
@@ -90,34 +94,14 @@ impl Looker {
         };
         let (mut queued, mut in_progress) = (Vec::new(), Vec::new());
         for seen in jobs {
-            match (seen.status.as_deref(), &seen.runner_name) {
-                (Some("queued"), _) => {
+            match seen.status.as_deref() {
+                Some("queued") => {
                     let since = seen.created_at.or(seen.started_at);
                     let since = since.or(runs.get(&seen.run_id).and_then(|run| run.created_at));
-                    queued.push(Job {
-                        id: seen.id,
-                        run_id: seen.run_id,
-                        repo: repo.clone(),
-                        scope: scope.clone(),
-                        name: name(&seen),
-                        url: self.url(&seen),
-                        labels: Labels::of_strangers(seen.labels.iter().flatten()),
-                        queued_at: since.unwrap_or(now),
-                        seen_at: now,
-                    });
+                    let since = since.unwrap_or(now);
+                    queued.push(seen.job(repo, &scope, &self.server_url, since, now));
                 }
-                (Some("in_progress"), Some(runner)) if !runner.is_empty() => {
-                    in_progress.push(RunningJob {
-                        job: JobRef {
-                            id: seen.id,
-                            run_id: seen.run_id,
-                            name: name(&seen),
-                            url: self.url(&seen),
-                        },
-                        runner_name: runner_name(runner),
-                        started_at: seen.started_at,
-                    })
-                }
+                Some("in_progress") => in_progress.extend(seen.running(&self.server_url)),
                 _ => {}
             }
         }
@@ -136,21 +120,4 @@ impl Looker {
             in_progress,
         }
     }
-
-    /// The job's page, if it is GitHub's own.
-    fn url(&self, job: &SeenJob) -> String {
-        let url = job.html_url.as_deref().unwrap_or_default();
-        let own = url.strip_prefix(&self.server_url).is_some_and(|rest| rest.starts_with('/'));
-        if own { clean_text(url, 300) } else { String::new() }
-    }
-}
-
-/// Of ours or not: one that had to be changed must not become the name of one of ours.
-fn runner_name(name: &str) -> String {
-    let clean = clean_text(name, NAME);
-    if clean == name { clean } else { format!("{clean}…") }
-}
-
-fn name(job: &SeenJob) -> String {
-    clean_text(job.name.as_deref().unwrap_or_default(), NAME)
 }

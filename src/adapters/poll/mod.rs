@@ -19,12 +19,12 @@ use tokio::sync::Mutex;
 
 use self::discover::{Discovery, Listing};
 use self::look::Looker;
-use self::schedule::{Schedule, State};
+use self::schedule::{Due, Room, Schedule, State};
 use crate::adapters::github::GithubClient;
 use crate::config::RunnerConfig;
-use crate::demand::{Board, Watched};
+use crate::demand::{Board, Standing, Watched};
 use crate::error::{Code, Error, Result};
-use crate::model::{Demand, Repo};
+use crate::model::{Allowance, Demand, Repo};
 
 /// Repositories that are looked at side by side; the client bounds the requests, of which each
 /// repository has one at a time at least.
@@ -33,11 +33,16 @@ const LOOKS: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A list of repositories is used for at most this long.
 const LISTING: TimeDelta = TimeDelta::seconds(60);
+/// After this long the list is read to its end: what was deleted or archived comes to no front.
+const WHOLE: TimeDelta = TimeDelta::minutes(10);
+/// The least time until a pass goes on with what limits made the last one leave.
+const GO_ON: Duration = Duration::from_secs(5);
 
 /// Asks GitHub for the demand, and puts it on the board.
 pub struct Poller {
     client: Arc<GithubClient>,
     board: Arc<Board>,
+    owner: Option<String>,
     discovery: Discovery,
     looker: Looker,
     schedule: Schedule,
@@ -49,6 +54,8 @@ pub struct Poller {
 #[derive(Default)]
 struct Known {
     listed_at: Option<DateTime<Utc>>,
+    /// When the list was last read to its end.
+    all_listed_at: Option<DateTime<Utc>>,
     repos: BTreeMap<Repo, State>,
     /// Named one by one, or of an account that cannot be listed, and not found by the last listing.
     lost: BTreeMap<Repo, Error>,
@@ -66,6 +73,7 @@ impl Poller {
             looker: Looker::new(client.clone(), config),
             schedule: Schedule::new(config.poll_interval, config.since_days),
             patience: PATIENCE,
+            owner: config.owner.clone(),
             client,
             board,
             known: Mutex::default(),
@@ -75,7 +83,7 @@ impl Poller {
     /// The repositories that are watched, the last pushed to first, each with whether an organisation
     /// owns it; and why those that are named, or whole accounts, cannot be seen.
     pub async fn watched(&self) -> Result<(Vec<(Repo, bool)>, Vec<Error>)> {
-        let Listing { mut found, lost, unlisted } = self.discovery.list().await?;
+        let Listing { mut found, lost, unlisted } = self.discovery.list(true).await?;
         found.sort_by_key(|found| std::cmp::Reverse(found.pushed_at));
         let found = found.into_iter().map(|found| (found.repo, found.in_org)).collect();
         Ok((found, lost.into_values().chain(unlisted.into_values()).collect()))
@@ -86,9 +94,26 @@ impl Poller {
     async fn pass(&self) -> Result<()> {
         let mut known = self.known.lock().await;
         let passed = self.look(&mut known).await;
-        self.board.budget(self.client.budget());
+        let is_behind = passed.as_ref().is_ok_and(|is_behind| *is_behind);
+        let wait = self.client.readiness(self.owner.as_deref()).more_in.max(GO_ON);
+        self.board.stand(Standing {
+            rate_limit: self.client.budget(),
+            allowance: self.client.allowance(self.owner.as_deref()),
+            go_on_at: is_behind.then(|| Utc::now() + wait),
+        });
         self.board.blind(passed.as_ref().err().cloned());
-        passed
+        passed.map(drop)
+    }
+
+    /// What GitHub's limits leave to a pass.
+    fn room(&self) -> Room {
+        let owner = self.owner.as_deref();
+        // Half of the hour's share is kept for where work is likely.
+        let firsts = |allowance: Allowance| allowance.left.saturating_sub(allowance.share / 2);
+        Room {
+            reads: self.client.readiness(owner).reads,
+            firsts: self.client.allowance(owner).map_or(u32::MAX, firsts),
+        }
     }
 
     /// Looks at what is due, and tells the demand with all else that is known.
@@ -97,10 +122,12 @@ impl Poller {
         Ok(self.board.demand(Utc::now()))
     }
 
-    async fn look(&self, known: &mut Known) -> Result<()> {
+    /// Whether something that was due had to be left for the next pass.
+    async fn look(&self, known: &mut Known) -> Result<bool> {
         let now = Utc::now();
         self.refresh_list(known, now).await?;
-        let due = self.schedule.due(&known.repos, &self.board.restless(), now);
+        let Due { repos: due, is_behind } =
+            self.schedule.due(&known.repos, &self.board.restless(), self.room(), now);
         let looks = due.into_iter().filter_map(|repo| {
             let state = known.repos.get(&repo)?;
             let (in_org, failures) = (state.in_org, self.schedule.failures_due(state, now));
@@ -125,7 +152,7 @@ impl Poller {
         let seen = known.repos.values().any(|state| state.is_seen);
         match known.lost.values().next().or_else(|| errors.next()) {
             Some(error) if !seen => Err(error.clone()),
-            _ => Ok(()),
+            _ => Ok(is_behind),
         }
     }
 
@@ -135,7 +162,11 @@ impl Poller {
             return Ok(());
         }
         // Nothing is touched before: whoever stops waiting here loses nothing of what is known.
-        let Listing { found, mut lost, unlisted } = self.discovery.list().await?;
+        let all = known.all_listed_at.is_none_or(|listed| now - listed >= WHOLE);
+        let Listing { found, mut lost, unlisted } = self.discovery.list(all).await?;
+        if all {
+            known.all_listed_at = Some(now);
+        }
         let mut before = std::mem::take(&mut known.repos);
         for found in found {
             let mut state = before.remove(&found.repo).unwrap_or_default();

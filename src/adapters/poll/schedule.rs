@@ -1,5 +1,6 @@
-//! Which repositories a look looks at. Pure.
+//! Which repositories a pass looks at. Pure.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -8,22 +9,44 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::error::Error;
 use crate::model::{Repo, RepoDemand};
 
-/// Every repository is looked at within this time.
+/// Every repository is looked at within this time, as far as GitHub's limits allow.
 const SWEEP: TimeDelta = TimeDelta::minutes(10);
-/// Quiet repositories of one look that were never looked at: each costs three requests of the
-/// hourly budget.
-const FIRST_LOOKS: usize = 100;
-/// Quiet repositories of one look that are swept again: "not modified" is free of the hourly budget,
-/// and counts for the 900 points a minute of the secondary limit (docs.github.com: rate limits).
-const SWEPT: usize = 200;
 /// Failed runs are told, nothing hangs on them.
 const FAILURES: TimeDelta = TimeDelta::minutes(10);
+/// Requests of a look at a repository where nothing goes on: the runs that are queued, and those that
+/// are in progress.
+const READS: u32 = 2;
+/// A little early is on time: the loop's own timer is not exact.
+const ON_TIME: i64 = 900;
+/// As late as one that was never looked at.
+const NEVER: i64 = 1_000_000;
+/// Requests that the first look at a repository is charged, its failed runs included.
+const FIRST: u32 = 3;
 
 /// The rules.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schedule {
     pub(super) poll_interval: TimeDelta,
     recent: TimeDelta,
+}
+
+/// What GitHub's limits leave to a pass, in requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room {
+    /// Requests that need not wait for their turn.
+    pub(super) reads: u32,
+    /// Requests that may be charged for repositories that were never looked at, beyond those where
+    /// work is likely: it takes thousands to know thousands of quiet ones.
+    pub(super) firsts: u32,
+}
+
+/// What a pass looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Due {
+    /// The repositories, in this order.
+    pub(super) repos: Vec<Repo>,
+    /// Whether others were due too, and have to wait for the next pass.
+    pub(super) is_behind: bool,
 }
 
 /// What is known of a repository.
@@ -40,6 +63,8 @@ pub(super) struct State {
     pub(super) is_seen: bool,
     /// Something went on there.
     is_busy: bool,
+    /// Runs that were not finished: each costs a request.
+    open: u32,
     /// Why the last look did not see it.
     pub(super) error: Option<Error>,
 }
@@ -59,6 +84,7 @@ impl State {
         self.error = seen.as_ref().err().cloned();
         if let Ok(seen) = seen {
             self.failed = seen.failed;
+            self.open = seen.running + seen.pending;
             self.is_busy = seen.running + seen.pending > 0 || !seen.queued.is_empty();
             if failures {
                 self.failures_at = Some(now);
@@ -78,32 +104,63 @@ impl Schedule {
         Self { poll_interval, recent: TimeDelta::days(since_days.into()) }
     }
 
-    /// The repositories to look at now, the longest unseen first: where a limit ends the look before
-    /// its end, the next one goes on with the others. Those of which events have told are `restless`.
+    /// The repositories to look at now, as many as there is room for: those where something goes on,
+    /// or of which events have told (`restless`), then those that are most overdue. Where a limit
+    /// ends a pass before its end, the next one goes on with the others.
     pub(super) fn due(
         &self,
         repos: &BTreeMap<Repo, State>,
         restless: &BTreeSet<Repo>,
+        room: Room,
         now: DateTime<Utc>,
-    ) -> Vec<Repo> {
-        let (mut due, mut unknown, mut quiet) = (Vec::new(), Vec::new(), Vec::new());
-        for (repo, state) in repos {
-            let age = state.looked_at.map(|looked| now - looked);
-            let recent = state.pushed_at.is_some_and(|pushed| now - pushed <= self.recent);
-            // A little early is on time: the loop's own timer is not exact.
-            let late = |interval: TimeDelta| age.is_none_or(|age| age >= interval * 9 / 10);
-            let entry = (state.looked_at, repo);
-            if state.is_hot() || restless.contains(repo) || (recent && late(self.poll_interval)) {
-                due.push(entry);
-            } else if !recent && late(SWEEP.max(self.poll_interval)) {
-                if age.is_none() { unknown.push(entry) } else { quiet.push(entry) }
+    ) -> Due {
+        let mut due: Vec<_> = repos
+            .iter()
+            .filter_map(|(repo, state)| {
+                let is_hot = state.is_hot() || restless.contains(repo);
+                let lateness = self.lateness(state, now);
+                (is_hot || lateness >= ON_TIME).then_some((
+                    (!is_hot, Reverse(lateness), state.looked_at),
+                    repo,
+                    state,
+                ))
+            })
+            .collect();
+        due.sort_by(|(left, a, _), (right, b, _)| (left, a).cmp(&(right, b)));
+        let Room { mut reads, mut firsts } = room;
+        let mut taken = Vec::new();
+        let mut is_behind = false;
+        for (_, repo, state) in due {
+            let is_first = state.looked_at.is_none() && !self.is_recent(state, now);
+            if is_first && firsts < FIRST {
+                // Its turn comes in the next hour.
+                continue;
             }
+            // One goes in any case: a limit that leaves less than this would stop everything.
+            if reads < READS && !taken.is_empty() {
+                is_behind = true;
+                continue;
+            }
+            reads = reads.saturating_sub(READS + state.open);
+            firsts = firsts.saturating_sub(if is_first { FIRST } else { 0 });
+            taken.push(repo.clone());
         }
-        quiet.sort();
-        due.extend(unknown.into_iter().take(FIRST_LOOKS));
-        due.extend(quiet.into_iter().take(SWEPT));
-        due.sort();
-        due.into_iter().map(|(_, repo)| repo.clone()).collect()
+        Due { repos: taken, is_behind }
+    }
+
+    /// How late a look is, in thousandths of the interval that it should have.
+    fn lateness(&self, state: &State, now: DateTime<Utc>) -> i64 {
+        let interval = match self.is_recent(state, now) {
+            true => self.poll_interval,
+            false => SWEEP.max(self.poll_interval),
+        };
+        let age = state.looked_at.map(|looked| (now - looked).num_milliseconds());
+        let thousandths = |age: i64| age.saturating_mul(1_000) / interval.num_milliseconds().max(1);
+        age.map_or(NEVER, thousandths)
+    }
+
+    fn is_recent(&self, state: &State, now: DateTime<Utc>) -> bool {
+        state.pushed_at.is_some_and(|pushed| now - pushed <= self.recent)
     }
 
     /// Whether the failed runs of a repository are to be counted again.
@@ -151,7 +208,13 @@ mod tests {
     }
 
     fn due(repos: impl IntoIterator<Item = (Repo, State)>) -> Vec<Repo> {
-        schedule().due(&repos.into_iter().collect(), &BTreeSet::new(), NOW)
+        with_room(repos, PLENTY).repos
+    }
+
+    const PLENTY: Room = Room { reads: 10_000, firsts: 10_000 };
+
+    fn with_room(repos: impl IntoIterator<Item = (Repo, State)>, room: Room) -> Due {
+        schedule().due(&repos.into_iter().collect(), &BTreeSet::new(), room, NOW)
     }
 
     fn is_due(state: State) -> bool {
@@ -174,17 +237,39 @@ mod tests {
     }
 
     #[test]
-    fn quiet_repositories_are_swept_the_longest_unseen_first_a_slice_at_a_time() {
+    fn quiet_repositories_are_swept_the_longest_unseen_first_as_many_as_there_is_room_for() {
         assert!(!is_due(state(90_000, Some(500))));
         assert!(is_due(state(90_000, Some(600))));
-        let quiet = |looked: Option<i64>| {
-            let all = (0..250).map(|index| {
-                (repo(&format!("r{index}")), state(90_000, looked.map(|looked| looked + index)))
-            });
-            due(all)
-        };
-        assert_eq!((quiet(Some(1_000)).len(), &quiet(Some(1_000))[0]), (SWEPT, &repo("r249")));
-        assert_eq!(quiet(None).len(), FIRST_LOOKS);
+        let quiet =
+            (0..250).map(|index| (repo(&format!("r{index}")), state(90_000, Some(1_000 + index))));
+        let Due { repos, is_behind } = with_room(quiet, Room { reads: 100, firsts: 0 });
+        assert_eq!((repos.len(), &repos[0], is_behind), (50, &repo("r249"), true));
+    }
+
+    #[test]
+    fn quiet_repositories_that_were_never_looked_at_cost_no_more_than_they_may() {
+        let all = (0..250).map(|index| (repo(&format!("r{index}")), state(90_000, None)));
+        let Due { repos, is_behind } = with_room(all, Room { firsts: 31, ..PLENTY });
+        assert_eq!((repos.len(), is_behind), (10, false), "the others can wait for the next hour");
+        let pushed = (0..20).map(|index| (repo(&format!("r{index}")), state(60, None)));
+        let due = with_room(pushed, Room { firsts: 0, ..PLENTY });
+        assert_eq!(due.repos.len(), 20, "work is likely there");
+    }
+
+    #[test]
+    fn where_there_is_little_room_work_goes_first_then_what_is_most_overdue_and_something_always() {
+        let repos = [
+            (repo("quiet"), state(90_000, Some(650))),
+            (repo("recent"), state(60, Some(300))),
+            (repo("hot"), seen(3, state(60, Some(1)))),
+            (repo("recent-late"), state(60, Some(400))),
+        ];
+        let due = |reads| with_room(repos.clone(), Room { reads, ..PLENTY });
+        assert_eq!(due(0), Due { repos: vec![repo("hot")], is_behind: true });
+        assert_eq!(due(5).repos, [repo("hot")], "its runs cost requests as well");
+        assert_eq!(due(7).repos, [repo("hot"), repo("recent-late")]);
+        let all = ["hot", "recent-late", "recent", "quiet"].map(repo);
+        assert_eq!(due(20), Due { repos: all.into(), is_behind: false });
     }
 
     #[test]
@@ -198,8 +283,8 @@ mod tests {
     #[test]
     fn a_repository_of_which_events_have_told_is_due_every_time() {
         let repos = [(repo("a"), seen(0, state(90_000, Some(1))))].into();
-        assert_eq!(schedule().due(&repos, &[repo("a")].into(), NOW), [repo("a")]);
-        assert!(schedule().due(&repos, &[repo("b")].into(), NOW).is_empty());
+        assert_eq!(schedule().due(&repos, &[repo("a")].into(), PLENTY, NOW).repos, [repo("a")]);
+        assert!(schedule().due(&repos, &[repo("b")].into(), PLENTY, NOW).repos.is_empty());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What is refused, and how.
 
+use secrecy::ExposeSecret;
+
 use super::*;
 
 #[test]
@@ -114,7 +116,7 @@ fn a_scale_set_needs_an_organisation_or_repositories_that_are_named_one_by_one()
 
 #[test]
 fn an_app_needs_both_its_id_and_its_key_and_the_key_is_never_shown() {
-    let pem = "-----BEGIN RSA PRIVATE KEY-----\\nsecret";
+    let pem = "-----BEGIN RSA PRIVATE KEY-----\\nMIIEow";
     let key = ("RUNNER_KIT_APP_KEY", pem);
     let file = ("RUNNER_KIT_APP_KEY_FILE", "/key.pem");
     let id = ("RUNNER_KIT_APP_ID", "123456");
@@ -122,14 +124,29 @@ fn an_app_needs_both_its_id_and_its_key_and_the_key_is_never_shown() {
         let error = refused(&sources(&env));
         assert!(error.message.contains(key), "{error}");
         assert!(
-            error.message.contains("needs") && !error.to_string().contains("secret"),
+            error.message.contains("needs") && !error.to_string().contains("MIIEow"),
             "{error}"
         );
     }
     let loaded = loaded(&[id, key]);
     assert_eq!(loaded.config.app_id.as_deref(), Some("123456"));
     let rows = serde_json::to_string(&loaded.rows).unwrap();
-    assert!(rows.contains("RUNNER_KIT_APP_KEY") && !rows.contains("secret"));
-    assert!(!format!("{loaded:?}").contains("secret"));
+    assert!(rows.contains("RUNNER_KIT_APP_KEY") && !rows.contains("MIIEow"));
+    assert!(!format!("{loaded:?}").contains("MIIEow"));
     assert!(refused_env("RUNNER_KIT_APP_ID", "my app").contains("client id"));
+}
+
+#[test]
+fn the_secret_of_webhooks_is_taken_and_never_shown() {
+    let env = [
+        ("RUNNER_KIT_WEBHOOK_SECRET", "only-github-knows-it"),
+        ("RUNNER_KIT_WEBHOOK_SECRET_FILE", "~/hook"),
+    ];
+    let loaded = loaded(&env);
+    let secret = loaded.webhook_secret.as_ref().map(ExposeSecret::expose_secret);
+    assert_eq!(secret, Some("only-github-knows-it"));
+    assert!(loaded.webhook_secret_file.as_ref().is_some_and(|file| file.is_absolute()));
+    let rows = serde_json::to_string(&loaded.rows).unwrap();
+    assert!(rows.contains("RUNNER_KIT_WEBHOOK_SECRET") && !rows.contains("only-github"));
+    assert!(!format!("{loaded:?}").contains("only-github"));
 }

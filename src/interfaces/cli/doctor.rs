@@ -1,13 +1,17 @@
 //! `doctor`: looks at everything and prints what it found.
 
+use std::net::SocketAddr;
+
 use clap::ArgMatches;
 
 use super::output::Output;
 use crate::config::{Sources, StartInput, load};
 use crate::doctor::{self, Check};
 use crate::error::Result;
+use crate::interfaces::http;
 use crate::interfaces::service::{Places, Presence};
 use crate::model::Repo;
+use crate::webhook::Secrets;
 
 /// Whether nothing failed.
 pub(super) async fn doctor(
@@ -24,6 +28,7 @@ pub(super) async fn doctor(
     let loaded = load(sources, &asked)?;
     let mut checks = doctor::examine(&loaded.config, &sources.env).await;
     checks.push(service(Places::of(&loaded.config, &sources.env).look().await));
+    checks.push(webhooks(http::webhook_secrets(&loaded), loaded.http));
     output.checks(&checks)?;
     Ok(doctor::is_well(&checks))
 }
@@ -40,6 +45,24 @@ fn service(presence: Presence) -> Check {
     }
 }
 
+fn webhooks(secrets: Result<Option<Secrets>>, address: Option<SocketAddr>) -> Check {
+    const NAME: &str = "webhooks";
+    match (secrets, address) {
+        (Err(error), _) => Check::failed(NAME, &error),
+        (Ok(None), _) => {
+            Check::ok(NAME, "No secret of webhooks is configured: polls find the jobs.")
+        }
+        (Ok(Some(_)), None) => Check::warning(
+            NAME,
+            "There is a secret of webhooks, but HTTP is not served, so none can come.",
+            "Set http, for example to 127.0.0.1:8080, and put a proxy with TLS before it.",
+        ),
+        (Ok(Some(_)), Some(address)) => {
+            Check::ok(NAME, format!("Webhooks are taken at http://{address}/webhooks/github."))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +74,15 @@ mod tests {
         assert_eq!(outcome(Presence::Answers), Outcome::Ok);
         assert_eq!(outcome(Presence::Absent), Outcome::Ok);
         assert_eq!(outcome(Presence::Silent), Outcome::Warning);
+    }
+
+    #[test]
+    fn a_secret_of_webhooks_must_be_sound_and_is_no_use_without_http() {
+        let secret = |text| Secrets::of(text, "webhook_secret_file").map(Some);
+        let address = Some(([127, 0, 0, 1], 8080).into());
+        assert_eq!(webhooks(Ok(None), None).outcome, Outcome::Ok);
+        assert_eq!(webhooks(secret("0123456789abcdef"), address).outcome, Outcome::Ok);
+        assert_eq!(webhooks(secret("0123456789abcdef"), None).outcome, Outcome::Warning);
+        assert_eq!(webhooks(secret("short"), address).outcome, Outcome::Failure);
     }
 }

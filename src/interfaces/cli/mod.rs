@@ -171,9 +171,10 @@ async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
         None => server.serve_stdio(stop.cancelled_owned()).await,
         Some(address) => {
             let loaded = host.loaded().ok_or_else(odd)?;
-            let listening = http::Listening::bind(address, http::Access::of(loaded)?).await?;
+            let access = http::Access::of(loaded)?;
+            let routes = http::routes(host.clone(), &access);
+            let listening = http::Listening::bind(address, access).await?;
             output::announce(&listening)?;
-            let routes = http::routes(host.clone());
             listening.serve(http::by_role(server), routes, stop).await;
             host.settle().await;
             Ok(())

@@ -81,10 +81,12 @@ async fn serve_http(
     stop: tokio_util::sync::CancellationToken,
 ) -> Result<tokio::task::JoinHandle<()>> {
     let Some(address) = loaded.http else { return Err(super::odd()) };
-    let listening = http::Listening::bind(address, http::Access::of(loaded)?).await?;
+    let access = http::Access::of(loaded)?;
+    let routes = http::routes(host.clone(), &access);
+    let listening = http::Listening::bind(address, access).await?;
     output::announce(&listening)?;
-    let server = McpServer::new(host.clone(), false);
-    Ok(tokio::spawn(listening.serve(http::by_role(server), http::routes(host), stop)))
+    let server = McpServer::new(host, false);
+    Ok(tokio::spawn(listening.serve(http::by_role(server), routes, stop)))
 }
 
 /// Becomes the leader of a session of its own, so that the terminal's end does not end it.

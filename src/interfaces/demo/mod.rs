@@ -89,7 +89,9 @@ async fn show(
     stage: &Stage,
     stop: &CancellationToken,
 ) -> Result<View> {
+    let host = Arc::new(Host::service(stage.kit.clone(), &stage.loaded));
     let access = Access::of(&stage.loaded)?;
+    let routes = http::routes(host.clone(), &access);
     let listening = Listening::bind(([127, 0, 0, 1], 0).into(), access).await?;
     let mut view = View {
         engine: stage.engine.clone(),
@@ -98,9 +100,8 @@ async fn show(
         max: stage.kit.config().max_runners,
         ..View::default()
     };
-    let host = Arc::new(Host::service(stage.kit.clone(), &stage.loaded));
-    let servers = http::by_role(McpServer::new(host.clone(), false));
-    let serving = listening.serve(servers, http::routes(host), stop.clone());
+    let servers = http::by_role(McpServer::new(host, false));
+    let serving = listening.serve(servers, routes, stop.clone());
     tokio::spawn(serving);
     stage.kit.start_autoscaler().await?;
 

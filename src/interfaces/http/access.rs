@@ -20,8 +20,10 @@ use super::codes::{self, Codes, Wrong};
 use super::door::Door;
 use super::refusal::{Refusal, discard, read};
 use super::tokens::{Role, Tokens, shown};
+use super::webhooks;
 use crate::config::Loaded;
 use crate::error::{Code, Error, Result};
+use crate::webhook::Secrets;
 
 /// Who is let in, and as what. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,6 +36,7 @@ struct Inner {
     hosts: Vec<String>,
     origins: Vec<String>,
     beacon: PathBuf,
+    webhooks: Option<Secrets>,
 }
 
 /// A link by which a browser signs in, once.
@@ -89,6 +92,7 @@ impl Access {
             hosts: loaded.http_hosts.clone(),
             origins: loaded.http_origins.clone(),
             beacon: beacon::place(&loaded.config),
+            webhooks: webhooks::secrets(loaded)?,
         })))
     }
 
@@ -126,6 +130,11 @@ impl Access {
             );
         }
         Door::new(address, &self.0.hosts, &self.0.origins)
+    }
+
+    /// What webhooks may be signed with, if they are taken at all.
+    pub(super) fn webhooks(&self) -> Option<Secrets> {
+        self.0.webhooks.clone()
     }
 
     pub(super) fn beacon(&self) -> &Path {

@@ -10,11 +10,12 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use super::webhooks::Deliveries;
 use crate::interfaces::host::Host;
 use crate::views::Status;
 
-pub(super) async fn scrape(State(host): State<Arc<Host>>) -> Response {
-    match host.status().await.map(|status| text(&status)) {
+pub(super) async fn scrape(State((host, deliveries)): State<(Arc<Host>, Deliveries)>) -> Response {
+    match host.status().await.map(|status| text(&status, deliveries)) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
@@ -24,7 +25,7 @@ pub(super) async fn scrape(State(host): State<Arc<Host>>) -> Response {
 }
 
 /// Status is the one truth; the registry is only its rendering, made for each scrape.
-fn text(status: &Status) -> String {
+fn text(status: &Status, deliveries: Deliveries) -> String {
     let mut registry = Registry::with_prefix("runner_kit");
     let mut gauge = |name: &str, help: &str, value: usize| {
         let value = i64::try_from(value).unwrap_or(i64::MAX);
@@ -54,6 +55,7 @@ fn text(status: &Status) -> String {
     };
     counter("iterations", "Looks at the demand since the start", status.iterations);
     counter("provisioned_runners", "Runners launched since the start", status.provisioned_runners);
+    registry.register("webhook_deliveries", "Webhooks that came, by outcome", deliveries);
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => text,

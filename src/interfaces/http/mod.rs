@@ -1,9 +1,10 @@
-//! HTTP: MCP at `/mcp`, a page at `/`, metrics at `/metrics`, health at `/healthz` and `/readyz`.
+//! HTTP: MCP at `/mcp`, a page at `/`, metrics at `/metrics`, health at `/healthz` and `/readyz`,
+//! and GitHub's webhooks at `/webhooks/github`.
 //!
 //! A request comes by its connection (`connections`) to the door, which knows hosts and origins
 //! (`door`), and must then show who sends it (`access`): a bearer token (`tokens`), or a session
 //! token (`session`) that a browser was given for the code in a link (`codes`). All but health,
-//! the page and that exchange need one. The loopback address is the default; another one is refused
+//! the page and that exchange need one. Webhooks come past the door: they are signed (`webhooks`). The loopback address is the default; another one is refused
 //! unless the operator has chosen the token.
 
 mod access;
@@ -19,6 +20,7 @@ mod page;
 mod refusal;
 mod session;
 mod tokens;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -39,6 +41,8 @@ use self::beacon::Beacon;
 use self::endpoint::Endpoint;
 use self::refusal::Refusal;
 pub use self::tokens::Role;
+use self::webhooks::Webhooks;
+pub use self::webhooks::secrets as webhook_secrets;
 use super::host::Host;
 use super::mcp::McpServer;
 use crate::audit::Transport;
@@ -112,6 +116,8 @@ pub struct Routes {
     pub open: Router,
     /// For those who have a token.
     pub guarded: Router,
+    /// For those who sign what they send, to whatever name of this host.
+    pub signed: Router,
 }
 
 /// Gives `server` to those who may operate, and what only looks to those who may look.
@@ -123,15 +129,19 @@ pub fn by_role(server: McpServer) -> impl Fn(Role) -> McpServer {
     }
 }
 
-/// The product's own routes: the page, and metrics and health of what `host` does.
-pub fn routes(host: Arc<Host>) -> Routes {
+/// The product's own routes: the page, metrics and health of what `host` does, and webhooks for it
+/// from those whom `access` knows.
+pub fn routes(host: Arc<Host>, access: &Access) -> Routes {
+    let webhooks = Webhooks::new(host.clone(), access.webhooks());
     let open = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(host.clone())
         .merge(page::routes());
-    let guarded = Router::new().route("/metrics", get(metrics::scrape)).with_state(host);
-    Routes { open, guarded }
+    let guarded = Router::new()
+        .route("/metrics", get(metrics::scrape))
+        .with_state((host, webhooks.deliveries()));
+    Routes { open, guarded, signed: webhooks.routes() }
 }
 
 fn router<S: ServerHandler + Clone>(
@@ -169,6 +179,7 @@ fn router<S: ServerHandler + Clone>(
         .merge(routes.open)
         .layer(door.cors())
         .layer(middleware::from_fn_with_state(door, door::guard))
+        .merge(routes.signed)
 }
 
 async fn nothing() -> Refusal {

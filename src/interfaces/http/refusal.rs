@@ -30,6 +30,14 @@ impl Refusal {
         Self { status, error }
     }
 
+    /// Whether somebody was not let in (`refused`), or could not be served (`failed`).
+    pub(super) fn outcome(&self) -> &'static str {
+        match self.status {
+            StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS => "refused",
+            _ => "failed",
+        }
+    }
+
     /// Too many of them: again after `wait`.
     pub(super) fn later(status: StatusCode, message: &str, wait: Duration) -> Self {
         let error = Error::new(Code::RateLimited, message, "Wait as long as Retry-After says.");
@@ -54,7 +62,12 @@ impl IntoResponse for Refusal {
 }
 
 /// The whole of a request's body, which must be short and come soon.
-pub(super) async fn read(mut body: Body) -> Result<Bytes, Refusal> {
+pub(super) async fn read(body: Body) -> Result<Bytes, Refusal> {
+    read_within(body, BODY).await
+}
+
+/// The whole of a request's body, of so many bytes at most.
+pub(super) async fn read_within(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
     let refuse = |status, reason: &str, remedy: &str| {
         Err(Refusal::new(status, Error::new(Code::InvalidArgument, reason, remedy)))
     };
@@ -64,19 +77,23 @@ pub(super) async fn read(mut body: Body) -> Result<Bytes, Refusal> {
             if let Ok(data) = frame?.into_data() {
                 whole.extend_from_slice(&data);
             }
-            if whole.len() > BODY {
+            if whole.len() > most {
                 break;
             }
         }
         Ok::<_, axum::Error>(())
     };
     match tokio::time::timeout(PATIENCE, reading).await {
-        Ok(Ok(())) if whole.len() <= BODY => Ok(whole.into()),
+        Ok(Ok(())) if whole.len() <= most => Ok(whole.into()),
         Ok(Ok(())) => {
             drop(whole);
             discard(body).await;
-            let remedy = "Send less: no tool takes that much.";
-            refuse(StatusCode::PAYLOAD_TOO_LARGE, "The request is longer than 256 KiB.", remedy)
+            let reason = format!("The request is longer than {} KiB.", most >> 10);
+            refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                &reason,
+                "Send less: nobody here needs that much.",
+            )
         }
         Ok(Err(_)) => {
             let remedy = "Send it again, as long as Content-Length says.";

@@ -1,9 +1,9 @@
 //! The bearer tokens of HTTP clients: one to operate, one to look.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::session::Key;
-use crate::config::Loaded;
+use crate::config::{Loaded, read_secret};
 use crate::error::{Error, Result};
 
 /// Fewest characters of a token that somebody chose.
@@ -208,16 +208,7 @@ fn chosen(
 }
 
 fn read(file: &Path, option: &str) -> Result<SecretString> {
-    let failed = |reason: String| {
-        let remedy = format!("Run `chmod 600 {}` and check that you own it.", file.display());
-        Error::invalid(option, format!("{}: {reason}", file.display()), remedy)
-    };
-    let mode = fs::metadata(file).map_err(|error| failed(error.to_string()))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(failed("others can read it".to_owned()));
-    }
-    let text = fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
-    Ok(SecretString::from(text.trim()))
+    read_secret(option, file).map(|text| SecretString::from(text.trim()))
 }
 
 fn read_or_make(file: &Path) -> Result<SecretString> {
@@ -251,6 +242,9 @@ fn read_or_make(file: &Path) -> Result<SecretString> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     pub(in super::super) fn tokens() -> Tokens {

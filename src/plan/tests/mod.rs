@@ -1,6 +1,7 @@
 //! Decisions compared as values.
 
 mod properties;
+mod spent;
 mod world;
 
 use self::world::*;

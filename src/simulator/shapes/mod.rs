@@ -4,6 +4,7 @@
 mod accounts;
 mod actions;
 mod apps;
+mod hooks;
 
 use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 use serde_json::{Value, json};

@@ -40,8 +40,18 @@ pub struct State {
     runners: BTreeMap<u64, Runner>,
     departed: Vec<Runner>,
     credentials: HashMap<String, Credential>,
+    /// Whether anybody is told what happens.
+    pub(super) hooked: bool,
+    events: Vec<JobEvent>,
     pub(super) apps: Apps,
     pub(super) sets: Sets,
+}
+
+/// Something that happened to a job, in the words of webhooks, and the job just then.
+#[derive(Debug, Clone)]
+pub(super) struct JobEvent {
+    pub(super) action: &'static str,
+    pub(super) job: Job,
 }
 
 /// What the state was asked about does not exist.
@@ -63,6 +73,8 @@ impl State {
             runners: BTreeMap::new(),
             departed: Vec::new(),
             credentials: HashMap::new(),
+            hooked: false,
+            events: Vec::new(),
             apps: Apps::default(),
             sets: Sets::default(),
             options,
@@ -151,6 +163,17 @@ impl State {
     /// The registered runner of this identifier.
     pub fn runner(&self, id: u64) -> Option<&Runner> {
         self.runners.get(&id)
+    }
+
+    /// What has happened to jobs since there is a hook.
+    pub(super) fn events(&self) -> &[JobEvent] {
+        &self.events
+    }
+
+    fn tell(&mut self, action: &'static str, job: u64) {
+        if let Some(job) = self.jobs.get(&job).filter(|_| self.hooked) {
+            self.events.push(JobEvent { action, job: job.clone() });
+        }
     }
 
     /// The login that a token belongs to.

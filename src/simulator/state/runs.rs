@@ -48,6 +48,7 @@ impl State {
             job.status = JobStatus::Queued;
             job.queued_at = now;
             let run = job.run_id;
+            self.tell("queued", id);
             self.follow(run, now);
             self.advance(now);
         }
@@ -86,6 +87,7 @@ impl State {
         job.conclusion = Some(conclusion);
         job.completed_at = Some(now);
         let run = job.run_id;
+        self.tell("completed", id);
         self.follow(run, now);
     }
 
@@ -151,6 +153,7 @@ impl State {
         job.runner_id = runner.or(Some(id % 1_000));
         job.runner_name = name;
         let run = job.run_id;
+        self.tell("in_progress", id);
         self.follow(run, now);
     }
 
@@ -223,6 +226,15 @@ impl State {
                 cancelled: false,
             },
         );
+        match status {
+            JobStatus::Queued => self.tell("queued", id),
+            // Both come, as in GitHub's own examples: a job may be called queued before its gate.
+            JobStatus::Waiting => {
+                ["waiting", "queued"].into_iter().for_each(|it| self.tell(it, id))
+            }
+            JobStatus::Completed => self.tell("completed", id),
+            _ => {}
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod apps;
 mod faults;
+mod hooks;
 pub(crate) mod keys;
 mod rest;
 mod runners;

@@ -1,6 +1,7 @@
 //! Worlds for tests: what several of them need.
 
 pub(crate) mod client;
+pub(crate) mod hook;
 pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod program;
@@ -63,6 +64,7 @@ pub(crate) fn config(instance: &str, work_dir: PathBuf, script: &str) -> RunnerC
         memory_limit: 64 << 20,
         cpu_limit: 1.0,
         pids_limit: 64,
+        api_budget: 50,
         instance: instance.to_owned(),
         engine: EngineKind::Docker,
         token_file: None,

@@ -42,6 +42,7 @@ pub(crate) fn config() -> RunnerConfig {
         memory_limit: 4 << 30,
         cpu_limit: 4.0,
         pids_limit: 4096,
+        api_budget: 50,
         instance: "default".to_owned(),
         engine: EngineKind::Docker,
         token_file: None,
