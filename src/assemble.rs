@@ -15,7 +15,7 @@ use crate::demand::Board;
 use crate::error::Result;
 use crate::history::History;
 use crate::lifecycle::Parts;
-use crate::model::{Demand, Registered, Scope};
+use crate::model::{Demand, Registered, Repo, Scope};
 use crate::ports::{
     Decided, DemandSource, Deregistered, Engine, NewRunner, Registrar, Registration,
     RegistrationToken,
@@ -134,6 +134,10 @@ impl DemandSource for Github {
 impl Registrar for Github {
     async fn check(&self) -> Result<()> {
         self.ready().await?.registrar.check().await
+    }
+
+    async fn home(&self, repo: &Repo) -> Result<Scope> {
+        self.ready().await?.registrar.home(repo).await
     }
 
     async fn register(&self, runner: &NewRunner) -> Result<Registration> {
