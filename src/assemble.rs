@@ -165,6 +165,10 @@ impl Registrar for Github {
         registrar.deregister(scope, id).await
     }
 
+    async fn find(&self, scope: &Scope, name: &str) -> Result<Option<u64>> {
+        self.ready().await?.registrar.find(scope, name).await
+    }
+
     async fn registered(&self, scope: &Scope) -> Result<Vec<Registered>> {
         self.ready().await?.registrar.registered(scope).await
     }

@@ -229,10 +229,7 @@ impl Parts {
         let id = match known {
             Some(id) => Some(id),
             None if runner.certain => None,
-            None => {
-                let listed = self.registrar.registered(&container.scope).await?;
-                listed.into_iter().find(|found| found.name == container.name).map(|found| found.id)
-            }
+            None => self.registrar.find(&container.scope, &container.name).await?,
         };
         match id {
             Some(id) => self.registrar.deregister(&container.scope, id).await,

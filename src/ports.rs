@@ -84,6 +84,12 @@ pub trait Registrar: Send + Sync {
 
     /// Every runner of `scope`, other people's too.
     async fn registered(&self, scope: &Scope) -> Result<Vec<Registered>>;
+
+    /// The id of the runner `name` of `scope`, if it is registered.
+    async fn find(&self, scope: &Scope, name: &str) -> Result<Option<u64>> {
+        let listed = self.registered(scope).await?;
+        Ok(listed.into_iter().find(|found| found.name == name).map(|found| found.id))
+    }
 }
 
 /// Where runners run.

@@ -148,6 +148,13 @@ impl Registrar for GithubRegistrar {
         Ok(if busy { Deregistered::Busy } else { Deregistered::Gone })
     }
 
+    /// To remove a runner, which must be possible also when looks have used up their share.
+    async fn find(&self, scope: &Scope, name: &str) -> Result<Option<u64>> {
+        let path = format!("{}?name={name}", runners(scope));
+        let found = self.client.get_all_as::<Runners>(Urgency::Act, &path).await?;
+        Ok(found.into_iter().find(|runner| runner.name == name).map(|runner| runner.id))
+    }
+
     async fn registered(&self, scope: &Scope) -> Result<Vec<Registered>> {
         let listed = self.client.get_all::<Runners>(&runners(scope)).await?;
         Ok(listed

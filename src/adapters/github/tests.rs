@@ -13,7 +13,7 @@ use crate::config::{RegistrationKind, RunnerConfig, Sources, StartInput, load};
 use crate::error::Code;
 use crate::model::Allowance;
 use crate::model::{Labels, Origin, Repo, Scope};
-use crate::ports::{NewRunner, Registrar, Registration};
+use crate::ports::{Deregistered, NewRunner, Registrar, Registration};
 use crate::simulator::tests::keys::pairs;
 use crate::simulator::{AppSpec, Fault, Often, Options, RepoSpec, RunSpec, Simulator, TOKEN};
 
@@ -157,7 +157,7 @@ async fn never_more_than_ninety_requests_are_under_way() {
 }
 
 #[tokio::test]
-async fn looks_stop_at_their_share_of_the_budget_and_a_launch_goes_on() {
+async fn looks_stop_at_their_share_of_the_budget_and_launches_and_removals_go_on() {
     let options = Options { rate_limit: 40, ..Options::default() };
     let world = World::with(options, |config| config.api_budget = 25).await;
     let repo = world.repo("octocat/home");
@@ -176,7 +176,12 @@ async fn looks_stop_at_their_share_of_the_budget_and_a_launch_goes_on() {
     assert!(refused.retry_after.is_some_and(|wait| wait > 3_000), "{refused:?}");
     assert!(matches!(world.client.allowance(None), Some(Allowance { left: 0, .. })));
     assert!(world.client.budget().unwrap().forecast.starts_with("Looks have used their share"));
-    assert!(world.registrar.register(&runner(&repo, 1)).await.is_ok());
+    let new = runner(&repo, 1);
+    assert!(world.registrar.register(&new).await.is_ok());
+    let id = world.registrar.find(&new.scope, &new.name).await.unwrap().unwrap();
+    assert_eq!(world.registrar.find(&new.scope, "nobody").await, Ok(None));
+    let gone = world.registrar.deregister(&new.scope, id).await;
+    assert_eq!(gone, Ok(Deregistered::Gone));
 }
 
 #[tokio::test]
