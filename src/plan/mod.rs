@@ -60,6 +60,9 @@ struct Planner<'a> {
 /// Needs of one repository that no runner covers, the oldest last.
 type Queues<'a> = BTreeMap<Option<&'a Repo>, Vec<Need<'a>>>;
 
+/// A repository's turn: by its runners, then by its oldest need.
+type Turn<'a> = (usize, DateTime<Utc>, Option<u64>, Option<&'a Repo>);
+
 impl<'a> Planner<'a> {
     fn new(view: &'a View<'a>) -> Self {
         let mut share = BTreeMap::new();
@@ -110,7 +113,11 @@ impl<'a> Planner<'a> {
     fn serve_the_jobs(&mut self) {
         let Some(demand) = self.view.demand else { return };
         let mut queues = self.uncovered(demand);
-        while let Some(need) = self.next_in_turn(&mut queues) {
+        let turns = queues.iter().filter_map(|(repo, queue)| self.turn(*repo, queue));
+        let mut turns: BTreeSet<Turn<'_>> = turns.collect();
+        while let Some((.., repo)) = turns.pop_first() {
+            let Some(queue) = queues.get_mut(&repo) else { continue };
+            let Some(need) = queue.pop() else { continue };
             match self.obstacle(need.repo) {
                 Some(why) => self.hold(need, why),
                 None => self.launch(Order {
@@ -121,6 +128,7 @@ impl<'a> Planner<'a> {
                     job: need.job,
                 }),
             }
+            turns.extend(self.turn(repo, queue));
         }
     }
 
@@ -151,14 +159,11 @@ impl<'a> Planner<'a> {
         queues
     }
 
-    fn next_in_turn(&self, queues: &mut Queues<'a>) -> Option<Need<'a>> {
-        let turn = |(repo, queue): (&Option<&'a Repo>, &Vec<Need<'a>>)| {
-            let oldest = queue.last()?;
-            let share = self.share.get(&repo.cloned()).copied().unwrap_or_default();
-            Some((share, oldest.queued_at, oldest.job, *repo))
-        };
-        let (.., repo) = queues.iter().filter_map(turn).min()?;
-        queues.get_mut(&repo)?.pop()
+    /// When it is the turn of `repo`, unless it needs nothing.
+    fn turn(&self, repo: Option<&'a Repo>, queue: &[Need<'a>]) -> Option<Turn<'a>> {
+        let oldest = queue.last()?;
+        let share = self.share.get(&repo.cloned()).copied().unwrap_or_default();
+        Some((share, oldest.queued_at, oldest.job, repo))
     }
 
     fn keep_warm(&mut self) {

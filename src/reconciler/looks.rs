@@ -154,6 +154,7 @@ impl Reconciler {
         self.event(EventKind::Failure, "look", error.message.clone());
         let wait = self.troubles.engine_failed(error, (self.parts.clock)());
         if self.on && self.stopping.is_empty() {
+            self.parts.source.decided(&self.decided());
             // The outage of a second must not cost an interval.
             self.rounds.look_by(Instant::now() + wait.min(self.poll_interval));
         }
@@ -226,9 +227,11 @@ impl Reconciler {
         }
         let is_paused = self.troubles.paused((self.parts.clock)()).is_some();
         let free = self.limits.max_runners.saturating_sub(self.used());
+        // Nothing is acted upon while the runners are not seen, and nothing may come of more work.
+        let demand = self.demand.as_ref().filter(|_| self.sighted);
         Decided {
-            revision: self.demand.as_ref().map_or(0, |demand| demand.revision),
-            free: if is_paused { 0 } else { free },
+            revision: demand.map_or(0, |demand| demand.revision),
+            free: if is_paused || !self.sighted { 0 } else { free },
             used,
         }
     }

@@ -28,7 +28,7 @@ use self::acts::Worked;
 use self::answers::stopping;
 use self::flight::{Flights, Removals};
 use self::looks::{Asked, AskedAll, Looked};
-use self::passes::Passed;
+use self::passes::{Passed, changed};
 use self::rounds::{Due, Rounds, SPACING};
 use self::trouble::Troubles;
 use crate::error::{Error, Result};
@@ -224,7 +224,7 @@ impl Reconciler {
                     Err(error) => self.pass_died(&error),
                 },
                 () = parts.engine.changed(), if self.on => self.engine_changed(),
-                () = parts.source.changed(), if self.on => self.hear(),
+                () = changed(&*parts.source, self.rounds.deaf_until), if self.on => self.hear(),
                 () = tokio::time::sleep_until(look.unwrap_or(far)), if look.is_some() => self.look(),
                 () = tokio::time::sleep_until(count.unwrap_or(far)), if count.is_some() => self.count(None),
                 () = tokio::time::sleep_until(pass.unwrap_or(far)), if pass.is_some() => self.pass(),

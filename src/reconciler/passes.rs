@@ -10,6 +10,7 @@ use super::Reconciler;
 use super::answers::answer;
 use crate::error::{Error, Result};
 use crate::model::Demand;
+use crate::ports::DemandSource;
 use crate::snapshot::EventKind;
 
 /// A pass that came back.
@@ -28,9 +29,11 @@ impl Reconciler {
 
     /// Something is known that was not asked for, or not yet answered in full.
     pub(super) fn hear(&mut self) {
+        let begun = Instant::now();
         let Some(demand) = self.parts.source.known() else { return };
         self.demand = Some(Arc::new(demand));
         self.go_on();
+        self.rounds.heard(begun.elapsed(), Instant::now());
     }
 
     /// A pass is over: who waited for it is told, and the next one set.
@@ -112,4 +115,12 @@ impl Reconciler {
             self.heed(Passed { number, demand: Err(error) });
         }
     }
+}
+
+/// Resolves when what `source` knows has changed, and not before `from`.
+pub(super) async fn changed(source: &dyn DemandSource, from: Option<Instant>) {
+    if let Some(from) = from {
+        tokio::time::sleep_until(from).await;
+    }
+    source.changed().await;
 }

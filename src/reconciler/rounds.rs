@@ -23,6 +23,8 @@ pub(super) struct Rounds {
     last_pass: Option<Instant>,
     /// Not before, so that the engine has time for other things.
     rested: Option<Instant>,
+    /// Until then nothing is heard, so that the loop has time for other things.
+    pub(super) deaf_until: Option<Instant>,
 }
 
 /// What may begin, and when.
@@ -72,6 +74,11 @@ impl Rounds {
     /// Counting took this long.
     pub(super) fn counted(&mut self, took: Duration, now: Instant) {
         self.rested = Some(now + took * COUNTING);
+    }
+
+    /// Acting on what was heard took this long: a storm of news is heard for half of the time.
+    pub(super) fn heard(&mut self, took: Duration, now: Instant) {
+        self.deaf_until = Some(now + took);
     }
 }
 

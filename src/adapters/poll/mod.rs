@@ -158,11 +158,11 @@ impl Poller {
 
     async fn refresh_list(&self, known: &mut Known, now: DateTime<Utc>) -> Result<()> {
         let patience = self.schedule.poll_interval.min(LISTING);
-        if known.listed_at.is_some_and(|listed| now - listed < patience) {
+        if known.listed_at.is_some_and(|listed| (now - listed).abs() < patience) {
             return Ok(());
         }
         // Nothing is touched before: whoever stops waiting here loses nothing of what is known.
-        let all = known.all_listed_at.is_none_or(|listed| now - listed >= WHOLE);
+        let all = known.all_listed_at.is_none_or(|listed| (now - listed).abs() >= WHOLE);
         let Listing { found, mut lost, unlisted } = self.discovery.list(all).await?;
         if all {
             known.all_listed_at = Some(now);

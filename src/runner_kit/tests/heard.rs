@@ -269,3 +269,18 @@ async fn an_error_of_one_pass_does_not_stop_what_others_tell() {
     assert_eq!(world.engine.launched().len(), 1);
     tokio::time::advance(Duration::from_secs(1)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_the_runners_cannot_be_seen_nothing_is_told_as_decided_and_no_work_is_asked_for() {
+    let (world, source, _kit) = hearing(3).await;
+    let last = || source.decided.lock().unwrap().last().cloned().unwrap().unwrap();
+    let heard = || source.board.demand(source.github.now()).revision;
+    world.engine.set_reachable(false);
+    world.until("the outage is known", |_| last().free == 0).await;
+    source.hear(1, JobState::Queued);
+    settle().await;
+    assert!(last().revision < heard(), "a scale set's message would be acknowledged");
+    world.engine.set_reachable(true);
+    world.until("it is decided", |_| last().revision == heard()).await;
+    assert_eq!((last().room(&Scope::Repo(repo("a"))), world.engine.launched().len()), (3, 1));
+}
