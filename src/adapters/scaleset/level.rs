@@ -123,7 +123,7 @@ impl Level {
         self.next += 1;
         let run = event.workflow_run_id;
         let job = Job {
-            id: OWN_IDS | event.runner_request_id % OWN_IDS,
+            id: OWN_IDS | (event.runner_request_id % OWN_IDS),
             run_id: run,
             scope: self.scope.clone(),
             name: clean_text(&event.job_display_name, NAME),
