@@ -1,6 +1,7 @@
 //! Against the simulated GitHub, over TCP.
 
 mod apps;
+mod lessons;
 
 use std::time::Duration;
 

@@ -18,9 +18,9 @@ use crate::runner_kit::RunnerKit;
 use crate::views::Mode;
 
 /// A GitHub whose polls, and whoever else tells of jobs, write on a board.
-struct Boarded {
+pub(super) struct Boarded {
     github: Arc<Github>,
-    board: Arc<Board>,
+    pub(super) board: Arc<Board>,
     decided: Mutex<Vec<Option<Decided>>>,
 }
 
@@ -68,9 +68,14 @@ impl DemandSource for Boarded {
 
 /// A service that hears of jobs, an hour between its passes.
 async fn hearing(max_runners: i64) -> (World, Arc<Boarded>, RunnerKit) {
+    polling(max_runners, 3_600).await
+}
+
+/// A service that hears of jobs, so many seconds between its passes.
+pub(super) async fn polling(max_runners: i64, interval: i64) -> (World, Arc<Boarded>, RunnerKit) {
     let input = StartInput {
         max_runners: Some(max_runners),
-        poll_interval: Some(3_600),
+        poll_interval: Some(interval),
         ..StartInput::default()
     };
     let world = World::with(input);
@@ -86,12 +91,13 @@ async fn hearing(max_runners: i64) -> (World, Arc<Boarded>, RunnerKit) {
 }
 
 impl Boarded {
-    fn hear(&self, id: u64, state: JobState) {
+    pub(super) fn hear(&self, id: u64, state: JobState) {
         let (repo, at) = (repo("a"), self.github.now());
+        let scope = self.github.change(|state| state.scope.clone());
         let job = Job {
             id,
             run_id: id,
-            scope: Scope::Repo(repo.clone()),
+            scope: scope.unwrap_or(Scope::Repo(repo.clone())),
             repo,
             name: "build".into(),
             url: String::new(),
@@ -205,7 +211,7 @@ async fn room_that_a_runner_leaves_is_filled_at_once() {
     assert_eq!(world.engine.launched().len(), 2, "although no pass came to its end");
 }
 
-fn set(more: usize, at: i64) -> Assigned {
+pub(super) fn set(more: usize, at: i64) -> Assigned {
     let at = chrono::DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::seconds(at);
     let labels = Labels::new(["self-hosted"]);
     Assigned { labels, queued: vec![], in_progress: vec![], more, at }

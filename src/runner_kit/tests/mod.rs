@@ -2,6 +2,7 @@
 
 mod bounds;
 mod heard;
+mod lessons;
 mod measured;
 mod races;
 mod told;
