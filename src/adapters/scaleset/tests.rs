@@ -1,5 +1,6 @@
 //! Against the simulated GitHub, over TCP, on a clock that jumps from one deadline to the next.
 
+mod lessons;
 mod recovery;
 
 use std::collections::HashMap;
