@@ -124,6 +124,7 @@ async fn a_job_that_is_heard_of_is_launched_for_in_the_same_instant_and_once() {
     assert_eq!((world.engine.launched().len(), world.github.running()), (1, 1));
 }
 
+/// ARC#3953, ARC#3704, ARC#3534: 20 seconds to an hour went by between queued and started.
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_acted_upon_while_others_are_still_waited_for() {
     let (world, source, _kit) = hearing(4).await;
@@ -150,6 +151,7 @@ async fn a_runner_that_has_come_and_gone_is_not_launched_again_on_the_word_of_an
     assert_eq!((world.engine.launched().len(), world.containers().await), (1, 0));
 }
 
+/// terraform-aws-github-runner#4262, terraform-aws-github-runner#3130: the other job waited for 11 hours.
 #[tokio::test(start_paused = true)]
 async fn of_two_jobs_that_swap_their_runners_neither_is_forgotten() {
     let (world, source, _kit) = hearing(4).await;
@@ -169,6 +171,7 @@ async fn of_two_jobs_that_swap_their_runners_neither_is_forgotten() {
     assert_eq!(world.engine.launched().len(), 3, "and this one has none");
 }
 
+/// ARC#2788, ARC#2073: a missed webhook meant no runner, ever.
 #[tokio::test(start_paused = true)]
 async fn a_missed_event_is_made_good_by_the_next_pass() {
     let (world, _source, _kit) = hearing(4).await;
@@ -194,6 +197,7 @@ async fn events_are_served_while_polls_are_blind_and_the_last_queue_is_still_sho
     assert_eq!(status.last_error.unwrap().code, Code::GithubUnreachable);
 }
 
+/// ARC#3953, ARC#3704, ARC#3534: 20 seconds to an hour went by between queued and started.
 #[tokio::test(start_paused = true)]
 async fn room_that_a_runner_leaves_is_filled_at_once() {
     let (world, source, _kit) = hearing(1).await;
