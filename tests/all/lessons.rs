@@ -147,7 +147,10 @@ fn tests_and_reports_are_found_in_the_sources() {
     let found: Vec<_> =
         found.iter().map(|(name, test)| (name.as_str(), reports(&test.above))).collect();
     let named = |reports: &[&str]| reports.iter().map(ToString::to_string).collect();
-    assert_eq!(found, [("m::one", named(&["ARC#3", "a/b#12"])), ("m::tests::two", named(&["y#7"]))]);
+    assert_eq!(
+        found,
+        [("m::one", named(&["ARC#3", "a/b#12"])), ("m::tests::two", named(&["y#7"]))]
+    );
 }
 
 /// actions/runner#1364: runners that were killed stayed on GitHub's list, offline.
