@@ -1,6 +1,7 @@
 //! Against the simulated GitHub, over TCP.
 
 mod apps;
+mod lessons;
 
 use std::time::Duration;
 
@@ -148,6 +149,7 @@ async fn without_an_owner_only_what_the_operator_allows_is_watched() {
     assert!(!world.github.requests().iter().any(|request| request.path.contains("octocat/home")));
 }
 
+/// keda#7969: jobs beyond the first page were ignored.
 #[tokio::test]
 async fn every_job_of_a_matrix_of_256_is_seen() {
     let world = World::new(None).await;

@@ -84,6 +84,7 @@ fn a_runner_that_has_ended_takes_no_room_and_is_cleaned_up() {
     assert_eq!(world.removals(), [("r1".into(), Removal::Finished)]);
 }
 
+/// ARC#2736: there was no bound for one repository, which took all runners.
 #[test]
 fn max_per_repo_bounds_one_repository_and_says_so() {
     let mut world = world().job("a", 1, 0).job("a", 2, 1).job("b", 3, 2);
@@ -139,6 +140,7 @@ fn nothing_is_launched_while_launches_are_paused() {
     assert_eq!(world.why_held(1), "the image is missing");
 }
 
+/// terraform-aws-github-runner#1853: cancelled jobs left a fleet of idle runners.
 #[test]
 fn an_idle_runner_goes_when_its_job_was_cancelled_but_not_at_once() {
     let world = world().runner("r1", "a", Phase::Idle).last(|r| r.since = at(3595));

@@ -104,6 +104,7 @@ fn an_assignment_that_comes_after_the_start_does_not_stop_the_job() {
     assert_eq!(told(&level), (vec![], vec![7], 0));
 }
 
+/// ARC#3649, ARC#3420, ARC#3204: jobs waited for ever while the statistics said zero.
 #[test]
 fn zero_statistics_do_not_hide_the_jobs_of_a_message_until_they_are_confirmed_twice() {
     let mut level = level();
