@@ -92,7 +92,9 @@ async fn hear(inner: &Inner, wake: &Notify) -> bool {
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) if is_change(&event) => {
-                settle(inner, event).await;
+                if !is_start(&event) {
+                    settle(inner, event).await;
+                }
                 wake.notify_one();
             }
             Ok(_) => {}
@@ -113,6 +115,11 @@ async fn settle(inner: &Inner, event: EventMessage) {
         // Only the wait counts: the container may be gone by now.
         let _ = inner.call(async |docker| docker.inspect_container(&id, options).await).await;
     }
+}
+
+/// Whether a container started. Docker's listing shows that before it is told.
+fn is_start(event: &EventMessage) -> bool {
+    event.action.as_deref() == Some("start")
 }
 
 /// Whether a container started or ended. Podman says `died` and `remove` where Docker says `die`
