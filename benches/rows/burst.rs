@@ -10,8 +10,8 @@ use runner_kit::simulator::{JobStatus, Options, RepoSpec};
 use serde_json::{Value, json};
 
 use super::bare::Bare;
-use super::{percentile, round};
 use super::world::{Told, World, now, remove};
+use super::{percentile, round};
 
 const INSTANCE: &str = "bench-burst";
 /// The jobs are spread over so many repositories.

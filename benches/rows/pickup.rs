@@ -108,22 +108,21 @@ pub(crate) async fn warm(count: usize) -> Value {
         let ready =
             |runner: &runner_kit::simulator::Runner| runner.connections > 0 && runner.job.is_none();
         world.github.wait_until(|state| state.runners().any(ready)).await;
-        let mark = world.events.mark();
-        let (queued, at) = (now(), chrono::Utc::now());
+        let waiting = |state: &runner_kit::simulator::State| -> Vec<String> {
+            state.runners().filter(|one| ready(one)).map(|one| one.name.clone()).collect()
+        };
+        let (waiting, queued) = (world.github.look(waiting), now());
         let job = world.queue(REPO, 1, Duration::ZERO)[0];
         let begun = |job: &runner_kit::simulator::Job| job.started_at.is_some();
         world.github.wait_until(|state| state.jobs().all(begun)).await;
-        begins.push(now() - queued);
-        world
-            .github
-            .wait_until(|state| state.jobs().all(|job| job.status == JobStatus::Completed))
-            .await;
+        let wait = now() - queued;
+        begins.push(wait);
+        let is_done = |job: &runner_kit::simulator::Job| job.status == JobStatus::Completed;
+        world.github.wait_until(|state| state.jobs().all(is_done)).await;
         let taken = world.github.jobs().into_iter().find(|one| one.id == job).unwrap();
-        let runner = taken.runner_name.unwrap();
-        // Its container's start came before the job, or is among what the engine told since.
-        let late = world.events.since(mark);
-        let late = late.iter().find(|told| told.action == "start" && told.name == runner);
-        waits.push(late.map_or(0.0, |told| told.at - at.timestamp_millis() as f64));
+        // One that was ready before the job came needs no container.
+        let was_ready = waiting.contains(&taken.runner_name.unwrap());
+        waits.push(if was_ready { 0.0 } else { wait });
     }
     world.end().await;
     json!({
