@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 use crate::adapters::docker::DockerEngine;
 use crate::adapters::github::{GithubClient, GithubRegistrar, credentials};
 use crate::adapters::poll::Poller;
+use crate::adapters::scaleset::ScaleSets;
 use crate::config::{EngineKind, Environment, RunnerConfig};
 use crate::demand::Board;
 use crate::error::Result;
@@ -16,7 +17,8 @@ use crate::history::History;
 use crate::lifecycle::Parts;
 use crate::model::{Demand, Registered, Scope};
 use crate::ports::{
-    DemandSource, Deregistered, Engine, NewRunner, Registrar, Registration, RegistrationToken,
+    Decided, DemandSource, Deregistered, Engine, NewRunner, Registrar, Registration,
+    RegistrationToken,
 };
 use crate::runner_kit::RunnerKit;
 use crate::samples::Samples;
@@ -64,16 +66,26 @@ struct Github {
     config: RunnerConfig,
     env: Environment,
     board: Arc<Board>,
-    ready: OnceCell<(GithubRegistrar, Poller)>,
+    ready: OnceCell<Ready>,
+}
+
+struct Ready {
+    poller: Poller,
+    registrar: Arc<dyn Registrar>,
+    /// Where these are asked for, runners are registered through them.
+    sets: Option<ScaleSets>,
 }
 
 impl Github {
-    async fn ready(&self) -> Result<&(GithubRegistrar, Poller)> {
+    async fn ready(&self) -> Result<&Ready> {
         let connect = || async {
             let token = credentials::credential(&self.config, &self.env).await?;
             let client = GithubClient::new(&self.config, token)?;
             let poller = Poller::new(client.clone(), self.board.clone(), &self.config)?;
-            Ok((GithubRegistrar::new(client, &self.config), poller))
+            let registrar: Arc<dyn Registrar> =
+                Arc::new(GithubRegistrar::new(client, &self.config));
+            let sets = ScaleSets::new(&self.config, self.board.clone(), &registrar)?;
+            Ok(Ready { poller, registrar, sets })
         };
         self.ready.get_or_try_init(connect).await
     }
@@ -82,7 +94,7 @@ impl Github {
 #[async_trait]
 impl DemandSource for Github {
     async fn demand(&self) -> Result<Demand> {
-        self.ready().await?.1.demand().await
+        self.ready().await?.poller.demand().await
     }
 
     fn known(&self) -> Option<Demand> {
@@ -92,27 +104,53 @@ impl DemandSource for Github {
     async fn changed(&self) {
         self.board.changed().await;
     }
+
+    fn decided(&self, decided: &Decided) {
+        // Before there is a credential nobody listens; the first pass over the demand gets it.
+        if let Some(sets) = self.ready.get().and_then(|ready| ready.sets.as_ref()) {
+            sets.decided(decided);
+        }
+    }
+
+    async fn rest(&self) {
+        if let Some(sets) = self.ready.get().and_then(|ready| ready.sets.as_ref()) {
+            sets.stop().await;
+        }
+    }
 }
 
 #[async_trait]
 impl Registrar for Github {
     async fn check(&self) -> Result<()> {
-        self.ready().await?.0.check().await
+        self.ready().await?.registrar.check().await
     }
 
     async fn register(&self, runner: &NewRunner) -> Result<Registration> {
-        self.ready().await?.0.register(runner).await
+        let Ready { registrar, sets, .. } = self.ready().await?;
+        // Only a scope with a live session has a set to register through: others never wait for it.
+        if let Some(sets) = sets
+            && let Some(registered) = sets.register(runner).await
+        {
+            return registered;
+        }
+        registrar.register(runner).await
     }
 
     async fn token(&self, scope: &Scope) -> Result<RegistrationToken> {
-        self.ready().await?.0.token(scope).await
+        self.ready().await?.registrar.token(scope).await
     }
 
     async fn deregister(&self, scope: &Scope, id: u64) -> Result<Deregistered> {
-        self.ready().await?.0.deregister(scope, id).await
+        let Ready { registrar, sets, .. } = self.ready().await?;
+        if let Some(sets) = sets
+            && let Some(done) = sets.deregister(scope, id).await
+        {
+            return Ok(done);
+        }
+        registrar.deregister(scope, id).await
     }
 
     async fn registered(&self, scope: &Scope) -> Result<Vec<Registered>> {
-        self.ready().await?.0.registered(scope).await
+        self.ready().await?.registrar.registered(scope).await
     }
 }

@@ -4,3 +4,4 @@ pub mod docker;
 pub mod github;
 pub mod memory;
 pub mod poll;
+pub mod scaleset;

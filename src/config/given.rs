@@ -178,6 +178,12 @@ pub struct OperatorOptions {
     #[arg(long, value_name = "NAME")]
     pub runner_group: Option<String>,
 
+    /// Name of a runner scale set to keep for the organisation, or for each repository that repos
+    /// names: GitHub then tells of its jobs at once, without an inbound port (default: none).
+    #[arg(long, value_name = "NAME")]
+    #[schemars(extend("examples" = ["docker-pool"]))]
+    pub scale_set: Option<String>,
+
     /// Most runners of one repository at a time, 1 to 1000 (default: max_runners).
     #[arg(long, value_name = "COUNT")]
     #[arg(allow_negative_numbers = true, value_parser = whole("max_per_repo"))]

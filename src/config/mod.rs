@@ -63,6 +63,8 @@ pub struct RunnerConfig {
     pub scope: ScopeKind,
     /// Runner group of an organisation's runners.
     pub runner_group: Option<String>,
+    /// The runner scale set that is kept for each scope.
+    pub scale_set: Option<String>,
     /// How runners register, `auto` resolved by the image.
     pub registration: RegistrationKind,
     /// Runners kept ready per scope.

@@ -18,7 +18,7 @@ use super::print::{Row, rows};
 use super::rules::{address, size};
 use super::{Bounds, Globs, Profile, RegistrationKind, RunnerConfig, RunnerEnv, ScopeKind};
 use crate::error::{Error, Result};
-use crate::model::Labels;
+use crate::model::{Labels, Repo};
 
 /// Everything that the layers say.
 #[derive(Debug, Clone)]
@@ -147,6 +147,7 @@ pub(super) fn resolve(values: &Values, env: &Environment) -> Result<Loaded> {
         labels: Labels::new(values.get::<Vec<String>>("labels")?),
         scope: values.get("scope")?,
         runner_group: values.get("runner_group")?,
+        scale_set: values.get("scale_set")?,
         registration: match values.get("registration")? {
             Registration::Auto => profile.registration(),
             Registration::Jit => RegistrationKind::Jit,
@@ -248,6 +249,16 @@ fn agree(config: &RunnerConfig, values: &Values, env: &Environment) -> Result<()
         return Err(Error {
             remedy: "Set scope to org, or leave runner_group out.".to_owned(),
             ..values.refuse("runner_group", "has no meaning for runners of single repositories")
+        });
+    }
+    let named = |glob: &String| glob.parse::<Repo>().is_ok();
+    let all_named = !config.repos.is_empty() && config.repos.iter().all(named);
+    if config.scale_set.is_some() && config.scope == ScopeKind::Repo && !all_named {
+        return Err(Error {
+            remedy: "Name every repository as owner/name in repos, or set scope to org and owner \
+                     to the organisation."
+                .to_owned(),
+            ..values.refuse("scale_set", "needs the repositories that it is for, one by one")
         });
     }
     Ok(())

@@ -82,6 +82,14 @@ pub(super) fn rule(name: &str) -> Rule {
                 host.is_some_and(is_host)
             },
         ),
+        "scale_set" => (
+            "the name of a scale set",
+            "1 to 64 of the characters a-z, A-Z, 0-9, dot, - and _, for example docker-pool",
+            |text| {
+                let tame = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+                (1..=64).contains(&text.len()) && text.bytes().all(tame)
+            },
+        ),
         "app_id" => (
             "an app's id",
             "the app id or the client id that the app's page shows, for example 123456",

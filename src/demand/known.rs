@@ -27,9 +27,9 @@ pub(super) struct Known {
     unlisted: BTreeMap<String, Error>,
     blind: Option<Error>,
     heard: BTreeMap<u64, Heard>,
-    sets: BTreeMap<Scope, Assigned>,
+    pub(super) sets: BTreeMap<Scope, Assigned>,
     pub(super) standing: Standing,
-    revision: u64,
+    pub(super) revision: u64,
 }
 
 #[derive(Debug)]

@@ -136,9 +136,17 @@ impl Board {
         self.change(|known| known.hear(heard));
     }
 
-    /// The scale set of `scope` says this; `None`: it has no session, and others are believed.
-    pub fn assign(&self, scope: &Scope, assigned: Option<Assigned>) {
+    /// The scale set of `scope` says this; `None`: it has no session, and others are believed. The
+    /// answer is a [revision](Demand::revision) that has it.
+    pub fn assign(&self, scope: &Scope, assigned: Option<Assigned>) -> u64 {
         self.change(|known| known.assign(scope, assigned));
+        self.known().revision
+    }
+
+    /// What the scale set of `scope` said last.
+    #[cfg(test)]
+    pub(crate) fn assigned(&self, scope: &Scope) -> Option<Assigned> {
+        self.known().sets.get(scope).cloned()
     }
 
     /// Polls stand like this with GitHub's limits. Nobody is woken for it.

@@ -7,8 +7,8 @@
 //!
 //! Limits: it is a model made from GitHub's documentation, and imports nothing of the rest of this
 //! crate, so that a misunderstanding in one is not confirmed by the other. The protocol between it
-//! and its runners is its own. Apps have all permissions that exist here. It has no web pages, logs, artifacts or scale sets, and
-//! every login is a member of every organisation.
+//! and its runners is its own. Apps have all permissions that exist here. It has no web pages, logs or
+//! artifacts, and every login is a member of every organisation.
 //!
 //! ```no_run
 //! # use std::time::Duration;
@@ -40,6 +40,7 @@ mod rest_apps;
 mod rest_runners;
 pub mod runner;
 mod runner_side;
+mod scaleset;
 mod server;
 mod shapes;
 mod spec;
@@ -60,6 +61,7 @@ pub use self::{
     journal::{Counters, Journal, Request},
     model::{Account, Conclusion, Job, JobStatus, Permission, Repo, Run, Runner, Scope},
     options::{LOGIN, LostJob, Options, TOKEN},
+    scaleset::{ScaleSet, ScaleSetOptions, Stage, Statistics, Trouble},
     spec::{JobSpec, RepoSpec, RunSpec},
     state::{State, Unknown},
 };

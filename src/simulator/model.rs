@@ -219,6 +219,8 @@ pub struct Runner {
     pub scope: Scope,
     /// Its labels.
     pub labels: Vec<String>,
+    /// The scale set that it is of: it takes that set's jobs and no others.
+    pub set: Option<u64>,
     /// Whether it goes after one job.
     pub ephemeral: bool,
     /// Its group.

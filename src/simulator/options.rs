@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use super::scaleset::ScaleSetOptions;
+
 /// The token that [`Options::default`] accepts.
 pub const TOKEN: &str = "ghp_simulator0000000000000000000000000000";
 
@@ -44,6 +46,8 @@ pub struct Options {
     pub pickup_within: Duration,
     /// How long a runner's poll is held when there is nothing to tell.
     pub poll_timeout: Duration,
+    /// How the service for scale sets behaves.
+    pub scale_sets: ScaleSetOptions,
     /// Seed of all that looks random: token texts, identifiers, faults with a probability.
     pub seed: u64,
 }
@@ -65,6 +69,7 @@ impl Default for Options {
             lost_job: LostJob::Fails,
             pickup_within: Duration::from_secs(60),
             poll_timeout: Duration::from_secs(30),
+            scale_sets: ScaleSetOptions::default(),
             seed: 1,
         }
     }

@@ -20,7 +20,7 @@ use super::{
     limits::Limits,
     options::Options,
     random::Random,
-    rest, runner_side,
+    rest, runner_side, scaleset,
     shapes::Shapes,
     state::State,
     wire::{Wire, Wired},
@@ -67,6 +67,7 @@ impl Shared {
         let mut world = self.lock();
         let now = world.clock.now();
         let answer = change(&mut world, now);
+        scaleset::follow(&mut world.state, now);
         drop(world);
         self.changes.send_modify(|version| *version += 1);
         answer
@@ -101,7 +102,9 @@ impl Shared {
             let answer = {
                 let mut world = self.lock();
                 let now = world.clock.now();
-                attempt(&mut world, now)
+                let answer = attempt(&mut world, now);
+                scaleset::follow(&mut world.state, now);
+                answer
             };
             if let Some(answer) = answer {
                 self.changes.send_modify(|version| *version += 1);
@@ -179,7 +182,9 @@ impl Server {
             changes: watch::Sender::new(0),
         });
         let app = Router::new()
-            .nest("/api/v3", rest::router(&shared))
+            .nest("/api/v3", rest::router(&shared).merge(scaleset::registration_router(&shared)))
+            .nest(scaleset::PREFIX, scaleset::router(&shared))
+            .nest(scaleset::QUEUE, scaleset::queue_router(&shared))
             .nest(runner_side::PREFIX, runner_side::router(&shared));
         let service = app.into_make_service_with_connect_info::<Wire>();
         let ended = ending.clone().cancelled_owned();

@@ -68,6 +68,7 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("adapters::github", &["config", "error", "model", "ports"]),
     ("adapters::memory", &["config", "error", "model", "ports"]),
     ("adapters::poll", &["adapters::github", "config", "demand", "error", "model", "ports"]),
+    ("adapters::scaleset", &["adapters::github", "config", "demand", "error", "model", "ports"]),
     // It looks at all there is, and changes nothing.
     ("doctor", &["adapters", "config", "error", "model", "ports"]),
     // The one room that knows both sides.
@@ -137,7 +138,7 @@ const WORLD: &[(&str, &[&str])] = &[
     ("axum", &["interfaces", "simulator"]),
     ("bollard", &["adapters::docker", "interfaces::demo"]),
     ("jsonwebtoken", &["adapters::github", "simulator"]),
-    ("octocrab", &["adapters::github"]),
+    ("octocrab", &["adapters::github", "adapters::scaleset"]),
     ("ratatui", &["interfaces"]),
     ("rmcp", &["interfaces"]),
 ];

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use crate::error::{Error, Result};
 
 /// A value that is fetched when it is wanted and there is none that lasts.
-pub(super) struct Fresh<T>(tokio::sync::Mutex<Slot<T>>);
+pub(crate) struct Fresh<T>(tokio::sync::Mutex<Slot<T>>);
 
 struct Slot<T> {
     value: Option<T>,
@@ -21,7 +21,7 @@ impl<T> Default for Fresh<T> {
 
 impl<T: Clone> Fresh<T> {
     /// The value that is known, where it `lasts`; otherwise what `fetch` gets.
-    pub(super) async fn get(
+    pub(crate) async fn get(
         &self,
         lasts: impl FnOnce(&T) -> bool,
         fetch: impl Future<Output = Result<T>>,

@@ -74,7 +74,7 @@ fn short_limit(error: &Error) -> Option<Duration> {
 }
 
 /// The cause at the bottom: octocrab's own texts carry back traces.
-pub(super) fn innermost<'e>(
+pub(crate) fn innermost<'e>(
     error: &'e (dyn std::error::Error + 'static),
 ) -> &'e (dyn std::error::Error + 'static) {
     let mut error = error;
@@ -85,7 +85,7 @@ pub(super) fn innermost<'e>(
 }
 
 /// Whether nobody can have got the request: only the attempt to connect is ever refused.
-pub(super) fn was_never_connected(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn was_never_connected(error: &(dyn std::error::Error + 'static)) -> bool {
     let io = innermost(error).downcast_ref::<io::Error>();
     io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }

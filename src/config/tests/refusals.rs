@@ -51,6 +51,7 @@ fn impossible_values_are_refused_with_what_is_allowed() {
         ("RUNNER_IMAGE", "Not An Image", "reference"),
         ("NETWORK_MODE", "container:x", "host, bridge, none"),
         ("INSTANCE", "Über", "a-z, 0-9 and -"),
+        ("SCALE_SET", "my pool", "docker-pool"),
         ("INSTANCE", "123456789012345678901", "1 to 20"),
         ("RUNNER_USER", "a:b:c", "1001:121"),
         ("REGISTRATION", "jitt", "auto, jit, token"),
@@ -94,6 +95,23 @@ fn options_must_agree_with_each_other() {
     assert!(refused(&sources(&[group])).remedy.starts_with("Set scope to org"));
     let config = loaded(&[org, group, ("RUNNER_KIT_OWNER", "octo-org")]).config;
     assert_eq!((config.scope, config.runner_group.as_deref()), (ScopeKind::Org, Some("builders")));
+}
+
+#[test]
+fn a_scale_set_needs_an_organisation_or_repositories_that_are_named_one_by_one() {
+    let set = ("RUNNER_KIT_SCALE_SET", "docker-pool");
+    for env in [vec![set], vec![set, ("RUNNER_KIT_REPOS", "o/a,o/web-*")]] {
+        let error = refused(&sources(&env));
+        assert!(error.message.contains("one by one"), "{error}");
+        assert!(error.remedy.contains("repos") && error.remedy.contains("scope"), "{error}");
+    }
+    for env in [
+        vec![set, ("RUNNER_KIT_REPOS", "o/a,o/b")],
+        vec![set, ("RUNNER_KIT_SCOPE", "org"), ("RUNNER_KIT_OWNER", "octo-org")],
+    ] {
+        assert_eq!(loaded(&env).config.scale_set.as_deref(), Some("docker-pool"));
+    }
+    assert!(refused_env("RUNNER_KIT_SCALE_SET", "my pool").contains("docker-pool"));
 }
 
 #[test]

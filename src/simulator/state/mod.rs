@@ -17,6 +17,7 @@ use super::{
     model::{Account, Job, JobStatus, Repo, Run, Runner, Scope},
     options::Options,
     random::Random,
+    scaleset::Sets,
     spec::{JobSpec, RepoSpec},
 };
 
@@ -43,6 +44,7 @@ pub struct State {
     pub(super) hooked: bool,
     events: Vec<JobEvent>,
     pub(super) apps: Apps,
+    pub(super) sets: Sets,
 }
 
 /// Something that happened to a job, in the words of webhooks, and the job just then.
@@ -74,6 +76,7 @@ impl State {
             hooked: false,
             events: Vec::new(),
             apps: Apps::default(),
+            sets: Sets::default(),
             options,
         };
         let logins: Vec<_> = state.options.tokens.iter().map(|(_, login)| login.clone()).collect();
@@ -258,7 +261,7 @@ impl State {
         self.next_id
     }
 
-    fn covers(scope: &Scope, repo: &str) -> bool {
+    pub(super) fn covers(scope: &Scope, repo: &str) -> bool {
         match scope {
             Scope::Repo(own) => own.eq_ignore_ascii_case(repo),
             Scope::Org(org) => {

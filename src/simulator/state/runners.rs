@@ -86,7 +86,21 @@ impl State {
         runner: NewRunner,
         now: Time,
     ) -> Result<(u64, String), Refusal> {
+        self.register_jit_of(None, scope, runner, now)
+    }
+
+    /// The same for a runner of a scale set.
+    pub(in crate::simulator) fn register_jit_of(
+        &mut self,
+        set: Option<u64>,
+        scope: Scope,
+        runner: NewRunner,
+        now: Time,
+    ) -> Result<(u64, String), Refusal> {
         let id = self.add_runner(scope, NewRunner { ephemeral: true, ..runner }, now)?;
+        if let Some(runner) = self.runners.get_mut(&id) {
+            runner.set = set;
+        }
         let secret = self.random.secret("J");
         self.credentials.insert(secret.clone(), Credential::Jit { runner: id });
         Ok((id, secret))
@@ -149,6 +163,10 @@ impl State {
             .values()
             .filter(|job| job.status == JobStatus::Queued && !job.is_hosted())
             .filter(|job| !taken.contains(&job.id))
+            .filter(|job| match runner.set {
+                Some(set) => self.sets.is_waiting(set, job.id),
+                None => !self.sets.has(job.id),
+            })
             .filter(|job| Self::covers(&runner.scope, &job.repo) && runner.covers(&job.labels))
             .min_by_key(|job| (job.queued_at, job.id))?
             .clone();
@@ -207,6 +225,23 @@ impl State {
             self.lose(job, now);
         }
         Ok(())
+    }
+
+    /// The scope that a registration token is for.
+    pub(in crate::simulator) fn scope_of_token(&self, token: &str, now: Time) -> Option<Scope> {
+        match self.credentials.get(token) {
+            Some(Credential::Token { scope, removal: false, expires_at }) if now < *expires_at => {
+                Some(scope.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// Forgets the runners of a scale set that is gone.
+    pub(in crate::simulator) fn forget_runners_of(&mut self, set: u64, now: Time) {
+        let own = self.runners.values().filter(|runner| runner.set == Some(set));
+        let own: Vec<_> = own.filter(|runner| runner.job.is_none()).map(|one| one.id).collect();
+        own.into_iter().for_each(|id| drop(self.drop_runner(id, now)));
     }
 
     /// The runners that are registered in this scope, oldest first.
@@ -282,6 +317,7 @@ impl State {
             name: new.name,
             scope,
             labels: new.labels,
+            set: None,
             ephemeral: new.ephemeral,
             group_id: new.group_id,
             connected_once: false,

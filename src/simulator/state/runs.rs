@@ -4,6 +4,7 @@ use super::{State, Time, Unknown};
 use crate::simulator::{
     model::{Conclusion, Job, JobStatus, Run},
     options::LostJob,
+    scaleset,
     spec::{JobSpec, RunSpec},
 };
 
@@ -127,13 +128,16 @@ impl State {
                 changed = true;
             }
         }
-        changed | self.advance_runners(now)
+        let changed = changed | self.advance_runners(now);
+        scaleset::follow(self, now);
+        changed
     }
 
     /// When [`advance`](Self::advance) next has something to do.
     pub(in crate::simulator) fn next_deadline(&self) -> Option<Time> {
         let hosted = self.jobs.values().filter(|job| job.is_hosted()).filter_map(hosted_deadline);
-        hosted.chain(self.runner_deadlines()).min()
+        let sets = scaleset::next_deadline(self);
+        hosted.chain(self.runner_deadlines()).chain(sets).min()
     }
 
     /// Puts a job in progress, on a self-hosted runner or on GitHub's own.

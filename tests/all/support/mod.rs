@@ -48,6 +48,7 @@ pub(crate) fn config(instance: &str, work_dir: PathBuf, script: &str) -> RunnerC
         labels: Labels::new(["self-hosted", "linux"]),
         scope: ScopeKind::Repo,
         runner_group: None,
+        scale_set: None,
         registration: RegistrationKind::Token,
         min_idle: 0,
         idle_timeout: Duration::from_secs(300),

@@ -26,6 +26,7 @@ pub(crate) fn config() -> RunnerConfig {
         labels: Labels::new(["self-hosted", "linux", "x64"]),
         scope: ScopeKind::Repo,
         runner_group: None,
+        scale_set: None,
         registration: RegistrationKind::Token,
         min_idle: 0,
         idle_timeout: Duration::from_secs(300),
