@@ -36,6 +36,7 @@ fn main() {
     let row = runtime.block_on(async {
         match word(0) {
             "webhook" => pickup(Way::Webhook, number(50)).await,
+            "scaleset" => pickup(Way::ScaleSet, number(50)).await,
             "poll" => pickup(Way::Poll, number(50)).await,
             "warm" => warm(number(50)).await,
             "burst" => burst(number(200), word(2).parse().unwrap_or(3)).await,

@@ -11,24 +11,34 @@ use super::world::{World, now, remove};
 use super::{percentile, round};
 
 const REPO: &str = "octo-org/a";
+const SET: &str = "bench-pool";
 const INSTANCE: &str = "bench-pickup";
 
 /// Which way the service learns of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     Webhook,
+    ScaleSet,
     Poll,
 }
 
 /// `count` single jobs.
 pub(crate) async fn pickup(way: Way, count: usize) -> Value {
-    let interval = if way == Way::Poll { "1" } else { "120" };
-    let env = [("RUNNER_KIT_POLL_INTERVAL", interval)];
+    let mut env = vec![("RUNNER_KIT_POLL_INTERVAL", if way == Way::Poll { "1" } else { "120" })];
+    if way == Way::ScaleSet {
+        env.extend([("RUNNER_KIT_SCALE_SET", SET), ("RUNNER_KIT_REPOS", REPO)]);
+    }
     let repos = [RepoSpec::new(REPO)];
     let world = World::new(INSTANCE, &repos, Options::default(), &env).await;
     world.start().await;
-    if way == Way::Webhook {
-        world.hook().await;
+    match way {
+        Way::Webhook => world.hook().await,
+        Way::ScaleSet => {
+            while world.github.scale_set(SET).is_none_or(|set| set.session.is_none()) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Way::Poll => {}
     }
     // The first one warms everything up, and shows what a runner's container is.
     let mark = world.events.mark();
@@ -64,8 +74,8 @@ async fn start(world: &World, way: Way) -> f64 {
     let queued = now();
     world.queue(REPO, 1, Duration::ZERO);
     let visible = match way {
-        // The POST is sent in the same moment.
-        Way::Webhook => queued,
+        // The POST is sent, or the message answered, in the same moment.
+        Way::Webhook | Way::ScaleSet => queued,
         Way::Poll => {
             let is_told = |request: &runner_kit::simulator::Request| {
                 request.path.ends_with("/jobs") && request.status == Some(200)
