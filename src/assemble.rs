@@ -15,7 +15,7 @@ use crate::demand::Board;
 use crate::error::Result;
 use crate::history::History;
 use crate::lifecycle::Parts;
-use crate::model::{Demand, Registered, Scope};
+use crate::model::{Demand, Registered, Repo, Scope};
 use crate::ports::{
     Decided, DemandSource, Deregistered, Engine, NewRunner, Registrar, Registration,
     RegistrationToken,
@@ -89,16 +89,27 @@ impl Github {
         };
         self.ready.get_or_try_init(connect).await
     }
+
+    /// All that is known of the demand, whoever told it.
+    fn told(&self) -> Demand {
+        let warnings = self.sets().map(ScaleSets::warnings).unwrap_or_default();
+        Demand { warnings, ..self.board.demand(Utc::now()) }
+    }
+
+    fn sets(&self) -> Option<&ScaleSets> {
+        self.ready.get()?.sets.as_ref()
+    }
 }
 
 #[async_trait]
 impl DemandSource for Github {
     async fn demand(&self) -> Result<Demand> {
-        self.ready().await?.poller.demand().await
+        self.ready().await?.poller.pass().await?;
+        Ok(self.told())
     }
 
     fn known(&self) -> Option<Demand> {
-        Some(self.board.demand(Utc::now()))
+        Some(self.told())
     }
 
     async fn changed(&self) {
@@ -107,13 +118,13 @@ impl DemandSource for Github {
 
     fn decided(&self, decided: &Decided) {
         // Before there is a credential nobody listens; the first pass over the demand gets it.
-        if let Some(sets) = self.ready.get().and_then(|ready| ready.sets.as_ref()) {
+        if let Some(sets) = self.sets() {
             sets.decided(decided);
         }
     }
 
     async fn rest(&self) {
-        if let Some(sets) = self.ready.get().and_then(|ready| ready.sets.as_ref()) {
+        if let Some(sets) = self.sets() {
             sets.stop().await;
         }
     }
@@ -123,6 +134,10 @@ impl DemandSource for Github {
 impl Registrar for Github {
     async fn check(&self) -> Result<()> {
         self.ready().await?.registrar.check().await
+    }
+
+    async fn home(&self, repo: &Repo) -> Result<Scope> {
+        self.ready().await?.registrar.home(repo).await
     }
 
     async fn register(&self, runner: &NewRunner) -> Result<Registration> {

@@ -34,8 +34,9 @@
 //! which deliveries are GitHub's and what they tell.
 //!
 //! *What touches the world.* [`ports`] has the three traits: `DemandSource`, `Registrar`, `Engine`.
-//! [`adapters`] implement them and never name each other, but for the poller, which asks GitHub by
-//! way of the client: `github`, `poll`, `docker`, and `memory` for tests and the demo.
+//! [`adapters`] implement them and never name each other, but for the poller and the scale sets, which
+//! ask GitHub by way of the client: `github`, `poll`, `scaleset`, `docker`, and `memory` for tests and
+//! the demo.
 //! [`lifecycle`] uses the ports for one step at a time: look, launch, remove. [`history`] remembers
 //! what has ended, [`samples`] the numbers of the last day, [`audit`] who has changed something.
 //!

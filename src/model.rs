@@ -130,6 +130,8 @@ pub struct Demand {
     pub allowance: Option<Allowance>,
     /// When a pass can go on with what limits made it leave.
     pub go_on_at: Option<DateTime<Utc>>,
+    /// Sentences worth knowing, such as a scale set that has no session.
+    pub warnings: Vec<String>,
     /// Grows with every change of what is known.
     pub revision: u64,
 }

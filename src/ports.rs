@@ -67,6 +67,12 @@ pub trait Registrar: Send + Sync {
     /// Looks once whether GitHub answers and takes the credential.
     async fn check(&self) -> Result<()>;
 
+    /// Where runners for `repo` are registered when organisations have them: a user's repositories
+    /// have runners of their own.
+    async fn home(&self, repo: &Repo) -> Result<Scope> {
+        Ok(Scope::org(repo.owner()))
+    }
+
     /// What a new runner needs to make itself known.
     async fn register(&self, runner: &NewRunner) -> Result<Registration>;
 

@@ -120,6 +120,13 @@ pub struct RunnerConfig {
     pub runner_env: RunnerEnv,
 }
 
+impl RunnerConfig {
+    /// What runners can serve: their labels, and the name of their scale set, which is one of them.
+    pub fn served(&self) -> Labels {
+        self.labels.union(&Labels::new(&self.scale_set))
+    }
+}
+
 /// Where runners are registered.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,

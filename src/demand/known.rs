@@ -145,6 +145,7 @@ impl Known {
             rate_limit: self.standing.rate_limit.clone(),
             allowance: self.standing.allowance,
             go_on_at: self.standing.go_on_at,
+            warnings: Vec::new(),
             revision: self.revision,
         }
     }

@@ -169,7 +169,7 @@ async fn labels(poller: &Poller, config: &RunnerConfig, watched: usize) -> Check
         return Check::skipped("labels", message);
     }
     match poller.demand().await {
-        Ok(demand) => judge::labels(&demand, &config.labels),
+        Ok(demand) => judge::labels(&demand, &config.served()),
         Err(error) => Check::skipped("labels", error.message),
     }
 }

@@ -168,7 +168,7 @@ impl Reconciler {
         if std::mem::take(&mut self.rounds.pass_follows) {
             self.rounds.pass_by(Instant::now());
         }
-        self.published.send_modify(|snapshot| snapshot.warnings = warnings);
+        self.warnings = warnings;
         self.go_on();
         if self.on && self.stopping.is_empty() {
             let wait = self.until_next(None);
@@ -203,7 +203,10 @@ impl Reconciler {
         // An outage is not shown as an empty queue.
         let whole = self.demand.clone().filter(|demand| !self.blind && !demand.is_partial);
         let (held, demand) = (self.held.clone(), whole);
+        let told = self.demand.iter().flat_map(|demand| &demand.warnings);
+        let warnings = self.warnings.iter().chain(told).cloned().collect();
         self.publish(|snapshot| {
+            snapshot.warnings = warnings;
             if demand.is_some() {
                 snapshot.demand = demand;
                 snapshot.held = held;

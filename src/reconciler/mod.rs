@@ -129,6 +129,8 @@ pub(crate) struct Reconciler {
     last_cost: u32,
     /// The least time between two looks, by what they cost.
     spacing: Duration,
+    /// What the engine's host has to say.
+    warnings: Vec<String>,
     /// Why a scope's runners could not be listed.
     trouble: Option<Error>,
     /// Whether no pass is over yet, or the last one saw nothing: what is known is not the whole.
@@ -182,6 +184,7 @@ impl Reconciler {
             last_left: None,
             last_cost: 0,
             spacing: SPACING,
+            warnings: Vec::new(),
             trouble: None,
             blind: false,
             held: BTreeMap::new(),

@@ -25,7 +25,7 @@ impl RunnerKit {
         repo: Option<&Repo>,
         steps: &UnboundedSender<String>,
     ) -> Result<Vec<ProvisionedRunner>> {
-        let ask = repo.map(|repo| self.ask_for(repo)).transpose()?;
+        let ask = self.ask_for(repo).await?;
         let mut launched = self.launch(ask, None, Some(steps.clone())).await?;
         let patience = Instant::now() + PATIENCE;
         loop {

@@ -37,15 +37,15 @@ pub struct ContainerFilter {
 }
 
 /// Which jobs runners here can serve.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Service<'a> {
-    pub(crate) labels: &'a Labels,
+#[derive(Debug, Clone)]
+pub(crate) struct Service {
+    pub(crate) labels: Labels,
     pub(crate) filter_by_arch: bool,
 }
 
-impl Service<'_> {
+impl Service {
     pub(crate) fn check(&self, job: &Job) -> Result<(), Labels> {
-        served_by(&job.labels, self.labels, self.filter_by_arch)
+        served_by(&job.labels, &self.labels, self.filter_by_arch)
     }
 
     /// The queued jobs of `demand` that are servable.
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_queue_counts_servable_jobs_and_explains_the_others_and_leaves_hosted_ones_out() {
         let labels = Labels::new(["self-hosted", "linux"]);
-        let service = Service { labels: &labels, filter_by_arch: true };
+        let service = Service { labels: labels.clone(), filter_by_arch: true };
         let queue = service.queue(&demand().repos[0]);
         assert_eq!((queue.total_workflows, queue.queued_jobs), (7, 2));
         assert_eq!(queue.waiting_since.unwrap().timestamp(), 5);
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn what_workflows_make_up_takes_little_room_and_is_counted() {
         let labels = Labels::new(["self-hosted"]);
-        let service = Service { labels: &labels, filter_by_arch: true };
+        let service = Service { labels: labels.clone(), filter_by_arch: true };
         let mut demand = demand();
         let long = |id: u64| (0..60).map(move |n| format!("{id}-{n}-{}", "x".repeat(240)));
         let made_up =

@@ -195,7 +195,7 @@ impl RunnerKit {
     /// A token with which runners of `repo` can be registered: a secret, valid for an hour.
     pub async fn generate_runner_token(&self, repo: &Repo) -> Result<RegistrationToken> {
         self.config.bounds.check(repo)?;
-        self.parts.registrar.token(&self.scope_of(repo)).await
+        self.parts.registrar.token(&self.scope_of(repo).await?).await
     }
 
     /// Launches a runner for `repo` with `token`, within the capacity and the operator's bounds.
@@ -205,7 +205,8 @@ impl RunnerKit {
         token: &RegistrationToken,
     ) -> Result<ProvisionedRunner> {
         let with = Registration::Token(token.token.clone());
-        let launched = self.launch(Some(self.ask_for(repo)?), Some(with), None).await?;
+        let ask = self.ask_for(Some(repo)).await?;
+        let launched = self.launch(ask, Some(with), None).await?;
         launched.into_iter().next().ok_or_else(gone)
     }
 
@@ -213,7 +214,7 @@ impl RunnerKit {
     /// beyond the capacity and the operator's bounds. Dropping the future takes back what has not
     /// become a runner yet.
     pub async fn provision(&self, repo: Option<&Repo>) -> Result<Vec<ProvisionedRunner>> {
-        self.launch(repo.map(|repo| self.ask_for(repo)).transpose()?, None, None).await
+        self.launch(self.ask_for(repo).await?, None, None).await
     }
 
     /// The runner containers, newest first.
@@ -296,25 +297,27 @@ impl RunnerKit {
         answer.await.map_err(|_| gone())
     }
 
-    fn ask_for(&self, repo: &Repo) -> Result<Ask> {
+    /// What is asked for `repo`; for every queued job, when there is none.
+    async fn ask_for(&self, repo: Option<&Repo>) -> Result<Option<Ask>> {
+        let Some(repo) = repo else { return Ok(None) };
         self.config.bounds.check(repo)?;
-        Ok(Ask { scope: self.scope_of(repo), repo: repo.clone() })
+        Ok(Some(Ask { scope: self.scope_of(repo).await?, repo: repo.clone() }))
     }
 
-    fn scope_of(&self, repo: &Repo) -> Scope {
+    async fn scope_of(&self, repo: &Repo) -> Result<Scope> {
         match self.config.scope {
-            ScopeKind::Repo => Scope::Repo(repo.clone()),
-            ScopeKind::Org => Scope::org(repo.owner()),
+            ScopeKind::Repo => Ok(Scope::Repo(repo.clone())),
+            ScopeKind::Org => self.parts.registrar.home(repo).await,
         }
     }
 
-    fn service(&self) -> Service<'_> {
+    fn service(&self) -> Service {
         service(&self.config)
     }
 }
 
-fn service(config: &RunnerConfig) -> Service<'_> {
-    Service { labels: &config.labels, filter_by_arch: config.filter_by_arch }
+fn service(config: &RunnerConfig) -> Service {
+    Service { labels: config.served(), filter_by_arch: config.filter_by_arch }
 }
 
 fn limits(config: &RunnerConfig) -> Limits {
@@ -332,7 +335,7 @@ fn limits(config: &RunnerConfig) -> Limits {
         warm,
         idle_timeout: seconds(config.idle_timeout),
         job_timeout: config.job_timeout.map(seconds),
-        labels: config.labels.clone(),
+        labels: config.served(),
         filter_by_arch: config.filter_by_arch,
         // Without the engine's id: no name begins like this, so nothing is taken for ours.
         name_prefix: "?".into(),

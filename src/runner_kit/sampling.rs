@@ -48,7 +48,8 @@ pub(super) async fn run(
             loop {
                 minutes.tick().await;
                 let now = (parts.clock)().timestamp();
-                let sample = sample(service(&config), config.max_runners, &published.borrow(), now);
+                let sample =
+                    sample(&service(&config), config.max_runners, &published.borrow(), now);
                 parts.samples.record(sample);
             }
         };
@@ -61,7 +62,7 @@ pub(super) async fn run(
     }
 }
 
-fn sample(service: Service<'_>, capacity: usize, snapshot: &Snapshot, at: i64) -> Sample {
+fn sample(service: &Service, capacity: usize, snapshot: &Snapshot, at: i64) -> Sample {
     let runners = |is: fn(Phase) -> bool| snapshot.runners.iter().filter(|r| is(r.phase)).count();
     let demand = snapshot.demand.as_ref();
     Sample {

@@ -20,5 +20,6 @@ mod hostile;
 mod house;
 mod http;
 mod resources;
+mod scale_sets;
 mod support;
 mod webhooks;

@@ -6,6 +6,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
+use chrono::{TimeDelta, Utc};
+use http::StatusCode;
+use serde_json::{Value, json};
+
 use super::client::{GithubClient, is_missing};
 use super::errors::TOKEN_FAILED;
 use super::fresh::Fresh;
@@ -14,12 +19,8 @@ use super::turns::Turns;
 use super::window::{REGISTRATIONS, Urgency};
 use crate::config::{RegistrationKind, RunnerConfig};
 use crate::error::{Code, Error, Result};
-use crate::model::{Registered, Scope, not_found};
+use crate::model::{Registered, Repo, Scope, not_found};
 use crate::ports::{Deregistered, NewRunner, Registrar, Registration, RegistrationToken};
-use async_trait::async_trait;
-use chrono::{TimeDelta, Utc};
-use http::StatusCode;
-use serde_json::{Value, json};
 
 /// A token is renewed this long before it expires: the runner has yet to start.
 const MARGIN: TimeDelta = TimeDelta::minutes(5);
@@ -100,6 +101,13 @@ impl Registrar for GithubRegistrar {
             }
             other => other.map(drop),
         }
+    }
+
+    async fn home(&self, repo: &Repo) -> Result<Scope> {
+        // docs.github.com, "Self-hosted runners": a user's account has none, only its repositories.
+        let path = format!("/users/{}", repo.owner());
+        let owner = self.client.get_as::<Account>(Urgency::Act, &path).await?;
+        Ok(if owner.is_org() { Scope::org(repo.owner()) } else { Scope::Repo(repo.clone()) })
     }
 
     async fn register(&self, runner: &NewRunner) -> Result<Registration> {

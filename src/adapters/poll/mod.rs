@@ -91,7 +91,7 @@ impl Poller {
 
     /// Looks at what is due. Where nothing at all could be seen, that is the answer: not a list of
     /// repositories without jobs.
-    async fn pass(&self) -> Result<()> {
+    pub async fn pass(&self) -> Result<()> {
         let mut known = self.known.lock().await;
         let passed = self.look(&mut known).await;
         let is_behind = passed.as_ref().is_ok_and(|is_behind| *is_behind);

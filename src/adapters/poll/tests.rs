@@ -101,6 +101,17 @@ async fn an_organisations_a_users_and_all_visible_repositories_are_discovered() 
 }
 
 #[tokio::test]
+async fn an_organisations_repository_is_served_by_its_runners_and_a_users_by_its_own() {
+    let world = World::new(None).await;
+    world.github.add_org("octo-org");
+    let (theirs, own) = (world.repo("octo-org/web"), world.repo("octocat/home"));
+    assert_eq!(world.registrar.home(&theirs).await.unwrap(), Scope::org("octo-org"));
+    assert_eq!(world.registrar.home(&own).await.unwrap(), Scope::Repo(own));
+    let nobodys = "nobody/x".parse().unwrap();
+    assert_eq!(world.registrar.home(&nobodys).await.unwrap_err().code, Code::NotFound);
+}
+
+#[tokio::test]
 async fn repositories_beyond_the_first_page_are_seen() {
     let world = World::new(Some("octo-org")).await;
     world.github.add_org("octo-org");

@@ -34,7 +34,7 @@ use self::transport::{Failure, Kind, Transport};
 use crate::config::{RunnerConfig, ScopeKind};
 use crate::demand::Board;
 use crate::error::{Error, Result};
-use crate::model::{Labels, Scope};
+use crate::model::Scope;
 use crate::ports::{Decided, Deregistered, NewRunner, Registrar, Registration};
 
 /// The scale sets of a configuration.
@@ -150,7 +150,7 @@ impl ScaleSets {
                 live: member.live.clone(),
                 decided: self.decided.subscribe(),
                 name: self.name.clone(),
-                labels: self.config.labels.union(&Labels::new([&self.name])),
+                labels: self.config.served(),
                 server_url: self.config.server_url.clone(),
                 owner: format!("ipfs-accelerate {} on {}", self.config.instance, host_name()),
                 known: None,

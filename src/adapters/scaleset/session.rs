@@ -114,6 +114,10 @@ impl Session {
         };
         match asked(self.token.clone()).await {
             Err(Failure { kind: Kind::Unauthorized, .. }) => {}
+            // A queue goes with its session.
+            Err(Failure { kind: Kind::Missing, error }) => {
+                return Err(Failure { kind: Kind::SessionGone, error });
+            }
             settled => return settled,
         }
         self.refresh().await?;

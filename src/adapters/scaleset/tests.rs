@@ -14,7 +14,7 @@ use super::*;
 use crate::adapters::github::{GithubClient, GithubRegistrar};
 use crate::config::{Sources, StartInput, load};
 use crate::demand::Assigned;
-use crate::model::Origin;
+use crate::model::{Labels, Origin};
 use crate::simulator::{
     JobSpec, JobStatus, Options, RepoSpec, RunSpec, ScaleSetOptions, Simulator, Stage, TOKEN,
     runner,
@@ -244,6 +244,9 @@ async fn no_more_jobs_are_assigned_than_there_is_room_for_and_more_room_is_told_
     world.queue(5);
     world.queued(2).await;
     assert_eq!(world.set().jobs().count(), 2);
+    world.acknowledged(1).await;
+    // The next poll is under way by then, and would last for 50 seconds.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let begun = Instant::now();
     world.noted.room.send_replace(Some(5));
     world.queued(5).await;

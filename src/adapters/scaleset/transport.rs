@@ -43,6 +43,8 @@ pub(super) enum Kind {
     SessionGone,
     /// The set is no more.
     SetGone,
+    /// Something else that was asked for is not there.
+    Missing,
     /// Nobody can have got the request.
     Unsent,
     /// No answer, or one that says to come again: it may have been carried out.
@@ -260,6 +262,7 @@ fn kind(name: &str, status: StatusCode, url: &str) -> Kind {
         }
         StatusCode::NOT_FOUND if path.contains("/agents/") => Kind::AgentNotFound,
         StatusCode::NOT_FOUND if path.contains("/runnerscalesets/") => Kind::SetGone,
+        StatusCode::NOT_FOUND | StatusCode::GONE => Kind::Missing,
         StatusCode::TOO_MANY_REQUESTS => Kind::Lost,
         status if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => Kind::Lost,
         _ => Kind::Other,
@@ -287,6 +290,7 @@ mod tests {
             ("", 409, "/1/sessions?api-version=6", Kind::SessionConflict),
             ("", 404, "/1/sessions/a?api-version=6", Kind::SessionGone),
             ("", 404, "/1?api-version=6", Kind::SetGone),
+            ("", 404, "", Kind::Missing),
             ("", 401, "/1", Kind::Unauthorized),
             ("", 503, "/1", Kind::Lost),
             ("", 501, "/1", Kind::Other),

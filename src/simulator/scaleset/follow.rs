@@ -13,11 +13,13 @@ use crate::simulator::{model::JobStatus, state::State};
 const ASSIGNMENTS: u32 = 3;
 
 /// Brings the sets into line with the jobs: what began or ended is told, what nobody picked up is
-/// taken back, what waits is assigned. To be called after every change.
-pub(in crate::simulator) fn follow(state: &mut State, now: Time) {
+/// taken back, what waits is assigned. To be called after every change; tells whether it was one.
+pub(in crate::simulator) fn follow(state: &mut State, now: Time) -> bool {
     if state.sets.sets.is_empty() {
-        return;
+        return false;
     }
+    let events = |sets: &Sets| sets.all().map(|set| set.events.len()).sum::<usize>();
+    let before = events(&state.sets);
     let mut sets = std::mem::take(&mut state.sets);
     let gone: Vec<_> = sets.all().filter(|set| set.deleted).map(|set| set.id).collect();
     for id in gone {
@@ -40,6 +42,7 @@ pub(in crate::simulator) fn follow(state: &mut State, now: Time) {
     }
     sets.sets = all;
     state.sets = sets;
+    events(&state.sets) != before
 }
 
 impl ScaleSet {

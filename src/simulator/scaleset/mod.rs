@@ -92,7 +92,7 @@ impl Simulator {
 
     /// All scale sets, oldest first.
     pub fn scale_sets(&self) -> Vec<ScaleSet> {
-        self.look(|state| state.sets.all().cloned().collect())
+        self.look(|state| state.scale_sets().cloned().collect())
     }
 
     /// Deletes a scale set as the service sometimes does by itself, with its session and runners.

@@ -165,7 +165,7 @@ pub(in crate::simulator) struct Sets {
 }
 
 impl Sets {
-    pub(super) fn all(&self) -> impl Iterator<Item = &ScaleSet> {
+    pub(in crate::simulator) fn all(&self) -> impl Iterator<Item = &ScaleSet> {
         self.sets.values()
     }
 

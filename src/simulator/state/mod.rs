@@ -17,7 +17,7 @@ use super::{
     model::{Account, Job, JobStatus, Repo, Run, Runner, Scope},
     options::Options,
     random::Random,
-    scaleset::Sets,
+    scaleset::{ScaleSet, Sets},
     spec::{JobSpec, RepoSpec},
 };
 
@@ -133,6 +133,11 @@ impl State {
     pub fn is_online(&self, runner: &Runner, now: DateTime<Utc>) -> bool {
         runner.connections > 0
             || runner.connected_once && now < runner.seen_at + self.options.offline_after
+    }
+
+    /// The scale sets, oldest first.
+    pub fn scale_sets(&self) -> impl Iterator<Item = &ScaleSet> {
+        self.sets.all()
     }
 
     /// The account of this login.

@@ -129,8 +129,7 @@ impl State {
             }
         }
         let changed = changed | self.advance_runners(now);
-        scaleset::follow(self, now);
-        changed
+        changed | scaleset::follow(self, now)
     }
 
     /// When [`advance`](Self::advance) next has something to do.

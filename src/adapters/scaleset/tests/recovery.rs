@@ -33,6 +33,19 @@ async fn a_session_that_the_service_forgot_is_replaced_at_its_place_in_the_queue
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_queue_that_is_not_there_any_more_means_a_new_session_at_once() {
+    let mut world = World::new().await;
+    world.live().await;
+    world.github.inject(Fault::Status(404), "GET /_queue/*", Often::Times(1)).unwrap();
+    world.queue(1);
+    world.until(|world| world.set().sessions == 2).await;
+    world.queued(1).await;
+    world.acknowledged(1).await;
+    let gap = world.noted.told.borrow().iter().skip_while(|one| one.is_none()).any(Option::is_none);
+    assert!(!gap, "the scope was never without its level");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_set_that_somebody_else_listens_to_is_left_to_them_and_taken_when_they_are_gone() {
     let mut world = World::new().await;
     world.live().await;
