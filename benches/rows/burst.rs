@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use runner_kit::simulator::{JobStatus, Options, RepoSpec};
+use runner_kit::simulator::{JobStatus, Options, RepoSpec, Request};
 use serde_json::{Value, json};
 
 use super::bare::Bare;
@@ -91,8 +91,7 @@ pub(crate) async fn jit(count: usize) -> Value {
     world.github.wait_until(|state| state.is_all_done()).await;
     let requests = world.github.requests();
     let refused = requests.iter().filter(|one| matches!(one.status, Some(403 | 429))).count();
-    let points =
-        |request: &runner_kit::simulator::Request| if request.method == "GET" { 1 } else { 5 };
+    let points = |request: &Request| if request.method == "GET" { 1 } else { 5 };
     let (mut busiest, mut begin, mut sum) = (0, 0, 0);
     for request in &requests {
         sum += points(request);
@@ -108,11 +107,17 @@ pub(crate) async fn jit(count: usize) -> Value {
     world.calm().await;
     let starts: Vec<_> = world.events.since(mark).into_iter().filter(is_start).collect();
     world.end().await;
+    let last = made[made.len() - 1].at;
+    let by = |method: &str| {
+        let asked = |one: &&Request| one.method == method && one.at <= last;
+        requests.iter().filter(asked).count()
+    };
+    let (reads, removals) = (by("GET"), by("DELETE"));
     let a_minute = (made.len() - 1) as f64 / took * 60.0;
     json!({
         "row": "jit", "jobs": count, "runners": starts.len(), "registered": made.len(),
         "took_s": round(took, 1), "a_minute": round(a_minute, 1), "refused": refused,
-        "busiest_minute_points": busiest, "starts_a_minute": round(rate(&starts) * 60.0, 1),
+        "busiest_minute_points": busiest, "reads": reads, "removals": removals, "starts_a_minute": round(rate(&starts) * 60.0, 1),
         "ratio": round(a_minute / (POINTS as f64 / 5.0), 3),
     })
 }
