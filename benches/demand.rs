@@ -15,6 +15,8 @@
 #[path = "rows/mod.rs"]
 mod rows;
 
+use std::time::Duration;
+
 use rows::budget::budget;
 use rows::burst::{burst, jit};
 use rows::growth::{growth, is_simulator};
@@ -40,7 +42,8 @@ fn main() {
             "poll" => pickup(Way::Poll, number(50)).await,
             "warm" => warm(number(50)).await,
             "burst" => burst(number(200), word(2).parse().unwrap_or(3)).await,
-            "jit" => jit(number(450)).await,
+            "jit" => jit(number(360), Duration::from_secs(180)).await,
+            "sustained" => jit(number(360), Duration::from_secs(2)).await,
             "idle" => budget(1_000, 0, 120, minutes).await,
             "active" => budget(500, 50, 15, minutes).await,
             "growth" => growth(number(1_000)).await,
