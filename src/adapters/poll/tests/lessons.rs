@@ -97,8 +97,8 @@ async fn registrations_beyond_the_first_page_are_seen_and_removed() {
     assert_eq!(world.registrar.registered(&scope(&repo)).await.unwrap(), []);
 }
 
-/// terraform-aws-github-runner#3199, ARC#206: the budget was used up. Ours are looks at a hundred
-/// repositories that change all the time, as many as the loop would make in hours.
+/// terraform-aws-github-runner#3199, ARC#206: the budget was used up. Here every repository changes
+/// before each look, so that no answer is free.
 #[tokio::test]
 async fn looks_never_use_up_the_budget_and_leave_what_launches_need() {
     let options = Options { rate_limit: 1_000, ..Options::default() };
