@@ -225,6 +225,11 @@ impl Parts {
 
     async fn deregister(&self, runner: &Runner) -> Result<Deregistered> {
         let container = &runner.container;
+        if container.ended && runner.certain && runner.registered.is_none() {
+            // It has dropped it already. Were it wrong, the next looks would find a registration of
+            // ours without a container.
+            return Ok(Deregistered::Gone);
+        }
         let known = container.runner_id.or(runner.registered.as_ref().map(|found| found.id));
         let id = match known {
             Some(id) => Some(id),

@@ -21,7 +21,7 @@ pub use view::{Limits, View, used};
 use self::cover::{Need, Ready, Supply, fits, take};
 
 use crate::model::{
-    Container, Demand, Job, Origin, Phase, Repo, Runner, Scope, is_hosted, served_by,
+    Container, Demand, Job, Origin, Phase, Registered, Repo, Runner, Scope, is_hosted, served_by,
 };
 use crate::supply::Spent;
 
@@ -29,6 +29,8 @@ use crate::supply::Spent;
 pub const START_TIMEOUT: TimeDelta = TimeDelta::seconds(180);
 /// How long a surplus runner stays idle before it goes: its job may be on the way.
 pub const SURPLUS_GRACE: TimeDelta = TimeDelta::seconds(10);
+/// How long GitHub may list a runner whose process has ended, before it is told to drop it.
+pub const DROPPED: TimeDelta = TimeDelta::seconds(5);
 /// A runner that GitHub dropped, or that lets its jobs wait, is replaced after this long.
 pub const LOST_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
 
@@ -316,7 +318,10 @@ impl<'a> Planner<'a> {
 fn useless(runner: &Runner, view: &View<'_>) -> Option<Removal> {
     let waited = |since: DateTime<Utc>| view.now - since;
     if runner.phase == Phase::Exited {
-        return Some(Removal::Finished);
+        // GitHub drops a one-job runner after its job, mostly: a request for it would cost five points.
+        let was_there = |found: &Registered| found.online || found.busy;
+        let is_going = runner.certain && runner.registered.as_ref().is_some_and(was_there);
+        return (!is_going || waited(runner.since) >= DROPPED).then_some(Removal::Finished);
     }
     let launching = view.launching.iter().any(|launch| launch.name == name_of(runner));
     if !runner.certain || launching {

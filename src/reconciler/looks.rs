@@ -314,7 +314,9 @@ impl Reconciler {
     }
 
     fn mood(&self) -> Mood {
-        let starting = self.runners.iter().any(|runner| runner.phase == Phase::Starting);
+        // One that has ended goes as soon as GitHub no longer lists it.
+        let is_moving = |phase| matches!(phase, Phase::Starting | Phase::Exited);
+        let starting = self.runners.iter().any(|runner| is_moving(runner.phase));
         let covered = self.held.values().any(|why| matches!(why, Held::Covered { .. }));
         let crowded = self.held.values().any(|why| !matches!(why, Held::Unmatched { .. }));
         // Idle runners may have to be retired as soon as their grace is over.

@@ -81,7 +81,19 @@ fn a_launch_that_is_under_way_counts_as_a_runner_once() {
 fn a_runner_that_has_ended_takes_no_room_and_is_cleaned_up() {
     let world = world().max(1).job("a", 1, 0).runner("r1", "a", Phase::Exited);
     assert_eq!(world.launched_jobs(), [1]);
+    let world = world.last(|r| r.registered = None);
     assert_eq!(world.removals(), [("r1".into(), Removal::Finished)]);
+}
+
+#[test]
+fn github_has_a_moment_to_drop_a_runner_that_has_ended_before_it_is_told_to() {
+    let ended = |change: fn(&mut Runner)| {
+        world().runner("r1", "a", Phase::Exited).last(change).removals().len()
+    };
+    assert_eq!(ended(|r| r.since = at(3_596)), 0, "it was online");
+    assert_eq!(ended(|r| r.since = at(3_595)), 1);
+    assert_eq!(ended(|r| r.certain = false), 1, "who knows when GitHub can be asked");
+    assert_eq!(ended(|r| r.registered.as_mut().unwrap().online = false), 1, "it never was online");
 }
 
 /// ARC#2736: there was no bound for one repository, which took all runners.
