@@ -111,6 +111,17 @@ async fn a_stop_ends_the_session_and_leaves_the_scope_to_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_that_is_broken_off_leaves_the_scope_to_the_others_too() {
+    let mut world = World::new().await;
+    world.start();
+    world.live().await;
+    world.loop_.abort();
+    drop(world.sets.running().take());
+    assert!(!world.sets.is_live(world.scope()));
+    assert_eq!(world.board.assigned(world.scope()), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_set_that_was_deleted_is_made_anew_and_its_jobs_come_again() {
     let mut world = World::new().await;
     world.live().await;
