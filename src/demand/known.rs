@@ -15,6 +15,9 @@ const MEMORY: TimeDelta = TimeDelta::hours(24);
 const ENDED: TimeDelta = TimeDelta::hours(1);
 /// Jobs that events have told of; beyond it the oldest are left to polls.
 const MOST: usize = 20_000;
+/// So long a job is believed to wait that a poll saw, where no other can be made: for less than what
+/// it may have been given to is remembered.
+const BELIEVED: TimeDelta = TimeDelta::minutes(25);
 /// Polls overtake each other by less than this: none takes as long. One that is further ahead was told
 /// before the clock was set back.
 const OVERTAKEN: TimeDelta = TimeDelta::seconds(60);
@@ -163,6 +166,9 @@ impl Known {
         });
         // Collected: they are in order already, and there may be thousands.
         let mut repos: BTreeMap<Repo, RepoDemand> = looks.collect();
+        for seen in repos.values_mut() {
+            seen.queued.retain(|job| now - job.seen_at < BELIEVED);
+        }
         for heard in self.heard.values() {
             let repo = &heard.job.repo;
             correct(repos.entry(repo.clone()).or_insert_with(|| nothing(repo)), heard);

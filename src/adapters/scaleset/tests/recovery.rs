@@ -115,6 +115,17 @@ async fn a_stop_ends_the_session_and_leaves_the_scope_to_the_others() {
 
 /// ARC#4370: a set that GitHub had deleted was an outage for ever.
 #[tokio::test(start_paused = true)]
+async fn a_stop_that_is_broken_off_leaves_the_scope_to_the_others_too() {
+    let mut world = World::new().await;
+    world.start();
+    world.live().await;
+    world.loop_.abort();
+    drop(world.sets.running().take());
+    assert!(!world.sets.is_live(world.scope()));
+    assert_eq!(world.board.assigned(world.scope()), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_set_that_was_deleted_is_made_anew_and_its_jobs_come_again() {
     let mut world = World::new().await;
     world.live().await;
