@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::answers::{given_up, random_suffix, refusal, stopping};
+use super::answers::{given_up, refusal, stopping};
 use super::{Asker, Outcome, Reconciler};
 use crate::error::{Code, Error, Result};
 use crate::lifecycle::{Failure, Parts, subject};
@@ -97,7 +97,7 @@ impl Reconciler {
         asker: Asker,
     ) -> Result<Outcome> {
         let Order { scope, repo, labels, origin, job } = order;
-        let name = format!("{}{}", self.limits.name_prefix, random_suffix()?);
+        let name = format!("{}{}", self.limits.name_prefix, (self.parts.suffix)()?);
         self.launched_in.insert(scope.clone());
         let runner = NewRunner { name, scope, repo, labels, origin };
         let outcome = self.flights.begin(runner.clone());
@@ -129,6 +129,7 @@ impl Reconciler {
                 std::future::pending().await
             };
             let launched = tokio::select! {
+                biased;
                 launched = launch => launched,
                 never = tie => never,
             };

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::lifecycle::{Observation, Parts, name_prefix};
 use crate::model::{Container, Demand, Phase, Scope};
 use crate::pace::{self, Mood};
-use crate::plan::{Action, Ask, Held, View, is_live, plan};
+use crate::plan::{Action, Ask, Held, View, is_live};
 use crate::ports::{Decided, Registration};
 use crate::snapshot::EventKind;
 
@@ -251,7 +251,7 @@ impl Reconciler {
         let now = (self.parts.clock)();
         let (launching, removing) = (self.flights.runners(), self.removals.names());
         let backoff = self.troubles.backoff();
-        plan(&View {
+        (self.planner)(&View {
             now,
             limits: &self.limits,
             demand,
