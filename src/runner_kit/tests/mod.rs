@@ -4,6 +4,7 @@ mod bounds;
 mod heard;
 mod measured;
 mod races;
+mod simulation;
 mod told;
 mod world;
 
