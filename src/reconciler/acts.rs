@@ -178,21 +178,28 @@ impl Reconciler {
                 self.flights.succeeded(&runner, &id, self.epoch);
             }
             Worked::Launched(runner, Err(failure)) => {
-                let error = match failure {
+                let (error, is_certain) = match failure {
                     Failure::Image(error) => {
                         self.troubles.image_failed(&error, now);
-                        error
+                        (error, true)
                     }
                     Failure::Runner(error) => {
                         self.troubles.launch_failed(runner.repo.as_ref(), &error, now);
-                        error
+                        (error, false)
                     }
-                    Failure::Cancelled if self.stopping.is_empty() => given_up(),
-                    Failure::Cancelled => stopping(),
+                    Failure::Cancelled if self.stopping.is_empty() => (given_up(), true),
+                    Failure::Cancelled => (stopping(), true),
                 };
                 let message = format!("{} was not launched: {}", runner.name, error.message);
                 self.event(EventKind::Failure, &runner.subject(), message);
-                self.flights.failed(&runner, error);
+                if is_certain {
+                    self.flights.failed(&runner, error);
+                } else {
+                    self.flights.doubted(&runner, error, self.epoch);
+                    if self.on && self.stopping.is_empty() {
+                        self.rounds.count_soon(Instant::now());
+                    }
+                }
                 self.wake_for_retry();
             }
             Worked::Removed { runner, why, was_online, removed } => {
