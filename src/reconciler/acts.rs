@@ -10,7 +10,7 @@ use super::{Asker, Outcome, Reconciler};
 use crate::error::{Code, Error, Result};
 use crate::lifecycle::{Failure, Parts, subject};
 use crate::model::{Ended, Origin, Runner, Scope};
-use crate::plan::{Action, Order, Removal};
+use crate::plan::{Action, Held, Order, Removal};
 use crate::ports::{NewRunner, Registration};
 use crate::snapshot::{Event, EventKind};
 
@@ -101,6 +101,8 @@ impl Reconciler {
         self.launched_in.insert(scope.clone());
         let runner = NewRunner { name, scope, repo, labels, origin };
         let outcome = self.flights.begin(runner.clone());
+        // Also after the next decisions, which may be far away, it is known what was done for the job.
+        self.held.extend(job.map(|job| (job, Held::Covered { runner: runner.name.clone() })));
         let about = match (job, origin) {
             (Some(job), _) => format!("launching {} for job {job}", runner.name),
             (None, Origin::Manual) => format!("launching {}, asked for by hand", runner.name),
