@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(45 * 60);
 
 /// What a run came to.
 pub(super) struct Outcome {
+    pub(super) setting: Setting,
     pub(super) violations: Vec<(Invariant, String)>,
     pub(super) faults: BTreeMap<Fault, u64>,
     pub(super) simulated: Duration,
@@ -53,6 +54,7 @@ pub(super) fn run(seed: u64, planner: Planner, traced: bool) -> Outcome {
         // The circle of world and port is broken, or it would stay.
         state.port = None;
         Outcome {
+            setting: state.setting.clone(),
             violations: std::mem::take(&mut state.violations),
             faults: state.faults.clone(),
             simulated: state.now,
@@ -127,7 +129,7 @@ impl Run {
         let mut next = Duration::ZERO;
         loop {
             let now = self.world.state().now;
-            if now >= end {
+            if now >= end || self.is_lost() {
                 return;
             }
             if now >= next {
@@ -137,6 +139,11 @@ impl Run {
             }
             self.step(100, 5_000).await;
         }
+    }
+
+    /// What follows a first violation tells nothing new.
+    fn is_lost(&self) -> bool {
+        !self.world.state().violations.is_empty()
     }
 
     /// Something happens: to the jobs, or to the service and what it lives on.
@@ -207,10 +214,13 @@ impl Run {
         self.world.wait(least, most).await;
         let Some(kit) = &self.kit else { return };
         let snapshot = kit.published.borrow();
-        self.world.state().judge_snapshot(&snapshot, Duration::ZERO);
+        self.world.state().judge_snapshot(&snapshot);
     }
 
     async fn quiet(&mut self) {
+        if self.is_lost() {
+            return;
+        }
         let begun = {
             let mut state = self.world.state();
             state.calm = true;
@@ -231,7 +241,7 @@ impl Run {
             };
             clean_since = clean_since.filter(|_| clean && settled).or((clean && settled).then_some(now));
             let is_clean = clean_since.is_some_and(|since| now - since > Duration::from_secs(60));
-            if over || is_clean {
+            if over || is_clean || self.is_lost() {
                 let status = kit.status_of(&kit.published.borrow());
                 let mut state = self.world.state();
                 state.judge_end(&status);

@@ -10,47 +10,63 @@ mod engine;
 mod github;
 mod judge;
 mod port;
+mod report;
 mod runner;
 mod setting;
 mod world;
 
+use std::ops::Range;
+
 use self::drive::run;
+use self::report::{Report, play};
 use crate::plan::plan;
+
+/// Runs of which `cargo test` makes sure; more of them by `SEEDS`.
+const SEEDS: Range<u64> = 0..400;
+
+/// A range of seeds, as `10..20`, or one.
+fn seeds() -> Option<Range<u64>> {
+    let text = std::env::var("SEEDS").ok()?;
+    let (from, to) = match text.split_once("..") {
+        Some((from, to)) => (from.parse().unwrap(), to.parse().unwrap()),
+        None => (text.parse().unwrap(), text.parse::<u64>().unwrap() + 1),
+    };
+    Some(from..to)
+}
 
 #[test]
 fn a_seed_is_a_run_and_the_same_each_time() {
-    for seed in 0..20 {
+    for seed in 0..10 {
         let (one, other) = (run(seed, plan, false), run(seed, plan, false));
         assert_eq!(one.fingerprint, other.fingerprint, "seed {seed}");
+        assert!(one.lines.is_empty());
     }
 }
 
 #[test]
 fn whatever_fails_nothing_is_lost_and_nothing_leaks() {
-    let seeds: std::ops::Range<u64> = 0..300;
-    let begin = std::time::Instant::now();
-    let mut bad = 0;
-    let mut hours = 0.0;
-    let mut kinds = std::collections::BTreeMap::<_, Vec<u64>>::new();
-    for seed in seeds {
-        let outcome = run(seed, plan, false);
-        hours += outcome.simulated.as_secs_f64() / 3600.0;
-        bad += usize::from(!outcome.violations.is_empty());
-        if let Some((kind, what)) = outcome.violations.first() {
-            println!("seed {seed}: {kind:?} {what}");
-            kinds.entry(*kind).or_default().push(seed);
-        }
-    }
-    println!("{hours} h in {:?}", begin.elapsed());
-    println!("{kinds:?}");
-    assert_eq!(bad, 0);
+    let report = play(SEEDS, plan, Report::default());
+    println!("{report}");
+    assert!(report.bad.is_empty(), "{report}");
 }
 
+/// `SEEDS=0..1000000 cargo test --release --lib many_seeds -- --ignored --nocapture`
 #[test]
-#[ignore]
-fn replay() {
-    let seed = std::env::var("SEED").unwrap().parse().unwrap();
-    let outcome = run(seed, plan, true);
-    outcome.lines.iter().for_each(|line| println!("{line}"));
-    println!("{:?}", outcome.violations);
+#[ignore = "as many seeds as one asks for"]
+fn many_seeds() {
+    let report = play(seeds().expect("SEEDS=from..to"), plan, Report::default());
+    println!("{report}");
+    assert!(report.bad.is_empty());
+}
+
+/// `SEEDS=17 cargo test --lib replay_of_a_seed -- --ignored --nocapture`
+#[test]
+#[ignore = "tells what happens in the runs that one asks for"]
+fn replay_of_a_seed() {
+    for seed in seeds().expect("SEEDS=seed") {
+        let outcome = run(seed, plan, true);
+        println!("seed {seed}: {:#?}", outcome.setting);
+        outcome.lines.iter().for_each(|line| println!("{line}"));
+        assert!(outcome.violations.is_empty(), "{:#?}", outcome.violations);
+    }
 }

@@ -64,13 +64,11 @@ pub(super) enum Fault {
     Kill,
     /// The service is stopped and started.
     Restart,
-    /// The session of a scale set breaks off.
-    SessionLost,
 }
 
 impl Fault {
     /// All of them, each with the greatest chance that a run may give it.
-    pub(super) const ALL: [(Self, f64); 31] = [
+    pub(super) const ALL: [(Self, f64); 30] = [
         (Self::RequestLost, 0.1),
         (Self::AnswerLost, 0.1),
         (Self::ServerError, 0.2),
@@ -101,7 +99,6 @@ impl Fault {
         (Self::ClockJump, 0.3),
         (Self::Kill, 0.7),
         (Self::Restart, 0.4),
-        (Self::SessionLost, 0.5),
     ];
 }
 
@@ -118,8 +115,6 @@ pub(super) struct Setting {
     pub(super) jit: bool,
     /// Whether GitHub tells of jobs.
     pub(super) hooks: bool,
-    /// Whether the organisation has a scale set.
-    pub(super) scale_set: bool,
     pub(super) repos: Vec<(Repo, Scope)>,
     /// How long things go wrong.
     pub(super) storm: Duration,
@@ -156,9 +151,8 @@ impl Setting {
             poll_interval: Duration::from_secs([5, 30, 120, 600][rng.usize(..4)]),
             jit: rng.bool(),
             hooks: rng.bool(),
-            scale_set: false,
             repos: repos.into_iter().take(count).map(home).collect(),
-            storm: Duration::from_secs(rng.u64(300..1_800)),
+            storm: Duration::from_secs(rng.u64(120..900)),
             chances,
         }
     }
