@@ -235,7 +235,8 @@ impl Parts {
         let known = container.runner_id.or(runner.registered.as_ref().map(|found| found.id));
         let id = match known {
             Some(id) => Some(id),
-            None if runner.certain => None,
+            // A list may be some seconds old, and a runner that lives have got a job since.
+            None if runner.certain && container.ended => None,
             None => self.registrar.find(&container.scope, &container.name).await?,
         };
         match id {
