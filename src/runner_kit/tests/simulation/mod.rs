@@ -9,6 +9,7 @@ mod drive;
 mod engine;
 mod github;
 mod judge;
+mod mutants;
 mod port;
 mod report;
 mod runner;
@@ -18,6 +19,7 @@ mod world;
 use std::ops::Range;
 
 use self::drive::run;
+use self::mutants::{MUTANTS, Mutant};
 use self::report::{Report, play};
 use crate::plan::plan;
 
@@ -48,6 +50,27 @@ fn whatever_fails_nothing_is_lost_and_nothing_leaks() {
     let report = play(SEEDS, plan, Report::default());
     println!("{report}");
     assert!(report.bad.is_empty(), "{report}");
+}
+
+/// Seeds that a broken planner may survive.
+const SURVIVED: u64 = 400;
+
+#[test]
+fn every_planner_that_is_broken_on_purpose_is_caught() {
+    let mut survivors = Vec::new();
+    for Mutant { name, planner, breaks } in MUTANTS {
+        let mut caught = std::collections::BTreeMap::new();
+        let seed = (0..SURVIVED).find(|seed| {
+            let violations = run(*seed, planner, false).violations;
+            violations.first().inspect(|(kind, what)| drop(caught.insert(*kind, what.clone()))).is_some()
+        });
+        let by = caught.keys().next();
+        println!("{name:<44} {:>4} seeds, by {by:?}", seed.map_or(SURVIVED, |seed| seed + 1));
+        if by.is_none_or(|by| !breaks.contains(by)) {
+            survivors.push((name, caught));
+        }
+    }
+    assert!(survivors.is_empty(), "{survivors:#?}");
 }
 
 /// `SEEDS=0..1000000 cargo test --release --lib many_seeds -- --ignored --nocapture`

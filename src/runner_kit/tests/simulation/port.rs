@@ -120,6 +120,15 @@ impl Registrar for Port {
         removed.await
     }
 
+    /// A question for one runner is answered as it is.
+    async fn find(&self, scope: &Scope, name: &str) -> Result<Option<u64>> {
+        let found = self.request("a question for a runner", |state| {
+            let id = state.registration_of(name)?;
+            state.registrations.get(&id).is_some_and(|one| one.scope == *scope).then_some(id)
+        });
+        found.await
+    }
+
     async fn registered(&self, scope: &Scope) -> Result<Vec<Registered>> {
         let listed = self.request("a list of runners", |state| {
             let at = state.moment();
