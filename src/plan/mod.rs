@@ -57,6 +57,8 @@ struct Planner<'a> {
     doomed: BTreeSet<&'a str>,
     /// Runners that will take a job.
     spoken_for: BTreeSet<&'a str>,
+    /// Jobs that have no runner since there are as many as are allowed.
+    crowded_out: usize,
 }
 
 /// Needs of one repository that no runner covers, the oldest last.
@@ -79,6 +81,7 @@ impl<'a> Planner<'a> {
             share,
             doomed: BTreeSet::new(),
             spoken_for: BTreeSet::new(),
+            crowded_out: 0,
         }
     }
 
@@ -121,7 +124,10 @@ impl<'a> Planner<'a> {
             let Some(queue) = queues.get_mut(&repo) else { continue };
             let Some(need) = queue.pop() else { continue };
             match self.obstacle(need.repo) {
-                Some(why) => self.hold(need, why),
+                Some(why) => {
+                    self.crowded_out += usize::from(matches!(why, Held::AtCapacity { .. }));
+                    self.hold(need, why);
+                }
                 None => self.launch(Order {
                     scope: need.scope.clone(),
                     repo: need.repo.cloned(),
@@ -195,7 +201,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Idle runners that no job waits for. Of the warm ones the longest idle go first.
+    /// Idle runners that no job waits for. Of the warm ones the longest idle go first. Those that are
+    /// kept for jobs that may come make room for jobs that wait.
     fn retire_the_surplus(&mut self) {
         let (Some(demand), limits) = (self.view.demand, self.view.limits) else { return };
         let mut idle: Vec<&'a Runner> = self
@@ -211,15 +218,18 @@ impl<'a> Planner<'a> {
         for runner in idle {
             let scope = &runner.container.scope;
             let kept = kept.entry(scope).or_default();
-            if *kept < limits.min_idle && limits.warm.contains(scope) {
+            let is_kept = *kept < limits.min_idle && limits.warm.contains(scope);
+            if is_kept && self.crowded_out == 0 {
                 *kept += 1;
                 continue;
             }
             let patience = match runner.container.origin {
-                Origin::Queue => SURPLUS_GRACE.min(limits.idle_timeout),
-                Origin::Manual | Origin::Warm => limits.idle_timeout,
+                Origin::Manual => limits.idle_timeout,
+                Origin::Warm if !is_kept => limits.idle_timeout,
+                Origin::Warm | Origin::Queue => SURPLUS_GRACE.min(limits.idle_timeout),
             };
             if self.view.now - runner.since >= patience {
+                self.crowded_out -= usize::from(is_kept);
                 self.remove(name_of(runner), Removal::Surplus);
             }
         }

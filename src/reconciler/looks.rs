@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::{Asker, Outcome, Reconciler, Reply, SPACING};
 use crate::error::{Error, Result};
 use crate::lifecycle::{Observation, Parts, name_prefix};
-use crate::model::{Container, Demand, Phase, Scope};
+use crate::model::{Container, Demand, Phase, Scope, is_hosted};
 use crate::pace::{self, Mood};
-use crate::plan::{Action, Ask, Held, View, is_live, plan};
+use crate::plan::{Action, Ask, Held, View, is_live};
 use crate::ports::{Decided, Registration};
 use crate::snapshot::EventKind;
 
@@ -193,7 +193,13 @@ impl Reconciler {
         let demand = self.demand.clone();
         let is_blind = !self.sighted;
         let actions = if is_blind { Vec::new() } else { self.decide(demand.as_deref(), &[]) };
-        self.held = actions.iter().filter_map(held).collect();
+        self.held = if is_blind {
+            let waiting = demand.iter().flat_map(|demand| demand.jobs());
+            let waiting = waiting.filter(|job| !is_hosted(&job.labels));
+            waiting.map(|job| (job.id, Held::Paused(self.troubles.unsighted()))).collect()
+        } else {
+            actions.iter().filter_map(held).collect()
+        };
         let accepted = match self.on {
             true => self.act(actions, false, None, asker),
             false => self.act_by_hand(actions, None, asker),
@@ -254,7 +260,7 @@ impl Reconciler {
         let now = (self.parts.clock)();
         let (launching, removing) = (self.flights.runners(), self.removals.names());
         let backoff = self.troubles.backoff();
-        plan(&View {
+        (self.planner)(&View {
             now,
             limits: &self.limits,
             demand,

@@ -57,6 +57,12 @@ impl Troubles {
         wait
     }
 
+    /// Why nothing is decided while the runners are not seen.
+    pub(super) fn unsighted(&self) -> String {
+        let why = self.engine.as_ref().map(|trouble| trouble.sentence.as_str());
+        why.unwrap_or("The runners have not been looked at yet.").to_owned()
+    }
+
     /// The runners are seen again.
     pub(super) fn engine_succeeded(&mut self) {
         self.engine = None;

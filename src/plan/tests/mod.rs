@@ -269,6 +269,22 @@ fn warm_runners_are_kept_ready_beside_those_that_jobs_will_take() {
 }
 
 #[test]
+fn a_warm_runner_makes_room_for_a_job_that_it_cannot_serve() {
+    let idle = |world: World, name: &str| {
+        world.runner(name, "a", Phase::Idle).last(|r| {
+            r.container.origin = Origin::Warm;
+            r.since = at(3580);
+        })
+    };
+    let mut world = idle(idle(world().max(2), "r1"), "r2");
+    world.limits.min_idle = 2;
+    world.limits.warm = vec![Scope::Repo(repo("a"))];
+    assert!(world.removals().is_empty());
+    let world = world.job("b", 1, 3570);
+    assert_eq!(world.removals(), [("r1".into(), Removal::Surplus)], "one for each job");
+}
+
+#[test]
 fn of_more_warm_runners_than_needed_the_longest_idle_goes() {
     let mut world = world().runner("r1", "a", Phase::Idle).last(|r| r.since = at(3590));
     world = world.runner("r2", "a", Phase::Idle).last(|r| r.since = at(3580));

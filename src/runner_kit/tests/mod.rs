@@ -5,6 +5,7 @@ mod heard;
 mod lessons;
 mod measured;
 mod races;
+mod simulation;
 mod told;
 mod world;
 
