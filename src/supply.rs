@@ -60,6 +60,14 @@ impl Memory {
         &self.spent
     }
 
+    /// The clock was set forward by `jump`, or back: what has lasted so long has lasted no longer.
+    pub fn shift(&mut self, jump: TimeDelta) {
+        for seen in self.seen.values_mut() {
+            seen.since += jump;
+            seen.lost_since = seen.lost_since.map(|since| since + jump);
+        }
+    }
+
     /// The runner `name` is no more, and has certainly taken no job.
     pub fn dismiss(&mut self, name: &str) {
         self.dismissed.insert(name.to_owned());
@@ -363,5 +371,16 @@ mod tests {
         memory.dismiss(NAME);
         memory.join(vec![], &nobody(), None, at(5));
         assert!(memory.spent().is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_makes_nothing_last_longer_or_shorter() {
+        let mut memory = Memory::default();
+        see(&mut memory, 100, &listed(true, false));
+        memory.shift(TimeDelta::seconds(-90));
+        assert_eq!(see(&mut memory, 15, &listed(true, false)).since, at(10));
+        see(&mut memory, 16, &listed(false, false));
+        memory.shift(TimeDelta::seconds(3_600));
+        assert_eq!(see(&mut memory, 3_620, &listed(false, false)).lost_since, Some(at(3_616)));
     }
 }

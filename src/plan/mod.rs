@@ -346,9 +346,7 @@ fn useless(runner: &Runner, view: &View<'_>) -> Option<Removal> {
     }
     let container = &runner.container;
     match runner.phase {
-        Phase::Starting if waited(container.created_at) >= START_TIMEOUT => {
-            Some(Removal::NeverOnline)
-        }
+        Phase::Starting if waited(runner.since) >= START_TIMEOUT => Some(Removal::NeverOnline),
         Phase::Idle if waited(runner.since) >= LOST_TIMEOUT => {
             let waits_for_it = |job: &Job| {
                 waited(job.queued_at) >= LOST_TIMEOUT

@@ -244,6 +244,12 @@ impl Reconciler {
 
     /// Joins the containers with what GitHub says of them.
     pub(super) fn join(&mut self) {
+        let jump = self.rounds.jump(Instant::now(), (self.parts.clock)());
+        if let Some(jump) = jump {
+            tracing::warn!(seconds = jump.num_seconds(), "the clock was set");
+            self.memory.shift(jump);
+            self.troubles.shift(jump);
+        }
         let online: Vec<_> = self.runners.iter().map(|one| one.container.name.clone()).collect();
         let online: std::collections::HashSet<String> =
             online.into_iter().filter(|name| self.memory.was_online(name)).collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::Error;
 use crate::model::{Demand, Repo};
@@ -47,6 +47,14 @@ impl Troubles {
         let wait = (trouble.until - now).to_std().unwrap_or_default();
         self.look = Some(trouble);
         wait
+    }
+
+    /// The clock was set forward by `jump`, or back: nobody waits longer for it, or shorter.
+    pub(super) fn shift(&mut self, jump: TimeDelta) {
+        let all = [&mut self.look, &mut self.engine, &mut self.image].into_iter().flatten();
+        for trouble in all.chain(self.repos.values_mut()) {
+            trouble.until += jump;
+        }
     }
 
     /// The time to wait before the next look at the runners.
@@ -147,8 +155,6 @@ impl Troubles {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
     use crate::error::Code;
 

@@ -183,9 +183,8 @@ fn no_runner_is_retired_when_the_demand_of_its_repository_was_not_seen() {
 
 #[test]
 fn a_runner_that_never_came_online_is_removed_and_one_that_still_may_is_not() {
-    let started = |second| {
-        world().runner("r1", "a", Phase::Starting).last(|r| r.container.created_at = at(second))
-    };
+    let started =
+        |second| world().runner("r1", "a", Phase::Starting).last(|r| r.since = at(second));
     assert_eq!(started(3421).removals(), []);
     assert_eq!(started(3420).removals(), [("r1".into(), Removal::NeverOnline)]);
 }
