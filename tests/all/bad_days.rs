@@ -207,12 +207,14 @@ async fn a_full_disk_is_told_launches_nothing_and_the_loop_goes_on() {
     let full = Full::new(&world.home);
     let provision =
         format!("runner provision --repo octo-org/a --runner-work-dir {}", full.0.display());
-    is_failure(
-        &world.home.run(&provision).await,
-        1,
-        "container_failed",
-        &["Container failed to start", "No space left"],
-    );
+    for (least, reason) in [("2g", "0 MiB free"), ("0", "No space left")] {
+        is_failure(
+            &world.home.run(&format!("{provision} --min-free-disk {least}")).await,
+            1,
+            "container_failed",
+            &["Container failed to start", reason],
+        );
+    }
     assert_eq!(world.leftovers().await, Vec::<String>::new());
 
     // The service says what is wrong as long as it is, and serves the job when there is room.

@@ -113,7 +113,6 @@ async fn a_stop_ends_the_session_and_leaves_the_scope_to_the_others() {
     assert_eq!(world.set().sessions, 2);
 }
 
-/// ARC#4370: a set that GitHub had deleted was an outage for ever.
 #[tokio::test(start_paused = true)]
 async fn a_stop_that_is_broken_off_leaves_the_scope_to_the_others_too() {
     let mut world = World::new().await;
@@ -125,6 +124,7 @@ async fn a_stop_that_is_broken_off_leaves_the_scope_to_the_others_too() {
     assert_eq!(world.board.assigned(world.scope()), None);
 }
 
+/// ARC#4370: a set that GitHub had deleted was an outage for ever.
 #[tokio::test(start_paused = true)]
 async fn a_set_that_was_deleted_is_made_anew_and_its_jobs_come_again() {
     let mut world = World::new().await;
