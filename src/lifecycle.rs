@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::demand::Board;
 use crate::error::{Code, Error, Result};
 use crate::history::{Entry, History};
+use crate::metrics::{Metrics, Step};
 use crate::model::{Container, Ended, Phase, Registered, Runner, Scope};
 use crate::plan::Removal;
 use crate::ports::{
@@ -38,6 +40,8 @@ pub struct Parts {
     pub history: Arc<History>,
     /// Where the numbers of the last day are kept.
     pub samples: Arc<Samples>,
+    /// Where it is told how long each step takes.
+    pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
     host: Arc<OnceCell<Host>>,
@@ -75,8 +79,8 @@ impl Parts {
     ) -> Self {
         let permits = Arc::new(Semaphore::new(LAUNCHES));
         let samples = Arc::new(Samples::in_memory());
-        let (board, host) = (Arc::default(), Arc::default());
-        Self { source, registrar, engine, board, history, samples, clock, host, permits }
+        let (board, metrics, host) = (Arc::default(), Arc::default(), Arc::default());
+        Self { source, registrar, engine, board, history, samples, metrics, clock, host, permits }
     }
 
     /// What the engine's host is; asked once.
@@ -133,7 +137,12 @@ impl Parts {
         // Beside each other, as fast as GitHub allows: one that is slow takes nobody's place.
         let registration = match with {
             Some(registration) => registration,
-            None => self.registrar.register(runner).await.map_err(Failure::Runner)?,
+            None => {
+                let begin = Instant::now();
+                let registered = self.registrar.register(runner).await;
+                self.metrics.took(Step::Register, begin.elapsed());
+                registered.map_err(Failure::Runner)?
+            }
         };
         let permit = tokio::select! {
             permit = self.permits.acquire() => permit,
@@ -203,7 +212,7 @@ impl Parts {
         why: Removal,
         force: bool,
     ) -> Result<Option<Ended>> {
-        let container = &runner.container;
+        let (container, begin) = (&runner.container, Instant::now());
         let force = force || why.may_interrupt();
         let ended = if container.ended || force {
             let ended = self.engine.stop(container).await?;
@@ -220,6 +229,7 @@ impl Parts {
         };
         self.remember(container, why, ended.clone());
         self.engine.remove(container).await?;
+        self.metrics.took(Step::Clean, begin.elapsed());
         Ok(Some(ended))
     }
 

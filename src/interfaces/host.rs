@@ -121,6 +121,14 @@ impl Host {
         }
     }
 
+    /// What holds the loop, where that is in this process.
+    pub fn holder(&self) -> Option<RunnerKit> {
+        match &self.place {
+            Place::Service { kit, .. } => Some(kit.clone()),
+            Place::Caller(caller) => caller.staying(),
+        }
+    }
+
     /// The status, whoever holds the loop.
     pub async fn status(&self) -> Result<Status> {
         let entry = operations::find(operations::STATUS).ok_or_else(gone)?;

@@ -4,6 +4,7 @@
 mod containers;
 mod deliver;
 mod follow;
+mod health;
 mod inspect;
 mod lists;
 mod sampling;

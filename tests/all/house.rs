@@ -23,6 +23,7 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("pace", &["error", "model"]),
     ("history", &["error", "model"]),
     ("samples", &[]),
+    ("metrics", &["model::Repo"]),
     ("resource", &["error", "model"]),
     ("audit", &["error", "model", "views::Page"]),
     ("views", &["error", "model"]),
@@ -32,11 +33,22 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("snapshot", &["model", "plan::Held", "views::LastError"]),
     (
         "lifecycle",
-        &["demand::Board", "error", "history", "model", "plan::Removal", "ports", "samples"],
+        &["demand::Board", "error", "history", "metrics", "model", "plan::Removal", "ports", "samples"],
     ),
     (
         "reconciler",
-        &["error", "lifecycle", "model", "pace", "plan", "ports", "snapshot", "supply", "views"],
+        &[
+            "error",
+            "lifecycle",
+            "metrics",
+            "model",
+            "pace",
+            "plan",
+            "ports",
+            "snapshot",
+            "supply",
+            "views",
+        ],
     ),
     (
         "runner_kit",
@@ -45,6 +57,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "error",
             "history::Entry",
             "lifecycle",
+            "metrics",
             "model",
             "pace",
             "plan",
@@ -64,7 +77,7 @@ const MATRIX: &[(&str, &[&str])] = &[
     // Adapters know ports, nouns and configuration, and never each other; a poller has to ask
     // GitHub somehow.
     ("adapters", &["adapters"]),
-    ("adapters::docker", &["config", "error", "model", "ports"]),
+    ("adapters::docker", &["config", "error", "metrics", "model", "ports"]),
     ("adapters::github", &["config", "error", "model", "ports"]),
     ("adapters::memory", &["config", "error", "model", "ports"]),
     ("adapters::poll", &["adapters::github", "config", "demand", "error", "model", "ports"]),
@@ -98,6 +111,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "demand::JobState",
             "doctor",
             "error",
+            "metrics",
             "model",
             "operations",
             "resource",

@@ -14,6 +14,7 @@ use crate::interfaces::host::Host;
 use crate::interfaces::http;
 use crate::interfaces::mcp::McpServer;
 use crate::interfaces::service::{self, Places};
+use crate::interfaces::supervisor;
 use crate::operations::{self, Arguments, Call};
 use crate::views::Mode;
 
@@ -43,7 +44,7 @@ pub(super) async fn start(
     let keep_trying = matches.get_flag("keep_trying");
     let stop = interrupted();
     let host = Arc::new(Host::service(kit.clone(), &loaded));
-    let recorder = host.clone();
+    let (recorder, watched) = (host.clone(), (kit.clone(), stop.clone()));
     // Whoever starts it detached may serve that address already.
     let serving = match loaded.http.filter(|_| !matches.get_flag("no_http")) {
         Some(_) => Some(serve_http(&loaded, host.clone(), stop.clone()).await?),
@@ -51,6 +52,9 @@ pub(super) async fn start(
     };
     let ready = || {
         tracing::info!(instance = loaded.config.instance, "ready");
+        if !detached {
+            tokio::spawn(supervisor::tell(watched.0, keep_trying, watched.1));
+        }
         // Whoever had a detached service started keeps the record of it.
         if let (Some(entry), false) = (operations::find(operations::START), detached) {
             let call = Call::by("ipfs-accelerate", Transport::Cli);
