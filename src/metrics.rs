@@ -20,9 +20,10 @@ const STEPS: &[f64] = &[
 /// Upper bounds of what jobs take, in seconds, as the Actions Runner Controller has them
 /// (cmd/ghalistener/metrics/metrics.go, `runtimeBuckets`).
 const JOBS: &[f64] = &[
-    0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 15.0, 18.0, 20.0,
-    25.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0, 110.0, 120.0, 150.0, 180.0, 210.0, 240.0,
-    300.0, 360.0, 420.0, 480.0, 540.0, 600.0, 900.0, 1_200.0, 1_800.0, 2_400.0, 3_000.0, 3_600.0,
+    0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 15.0, 18.0,
+    20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0, 110.0, 120.0, 150.0, 180.0, 210.0,
+    240.0, 300.0, 360.0, 420.0, 480.0, 540.0, 600.0, 900.0, 1_200.0, 1_800.0, 2_400.0, 3_000.0,
+    3_600.0,
 ];
 
 /// A step on the way from a queued job to a host without a trace of its runner.
@@ -221,9 +222,8 @@ impl Metrics {
 
     fn with_jobs(&self, repo: Option<&Repo>, change: impl FnOnce(&mut Jobs)) {
         let jobs = &mut self.lock().jobs;
-        let known = repo.filter(|repo| {
-            jobs.len() <= MOST_REPOS || jobs.contains_key(&Some((*repo).clone()))
-        });
+        let known = repo
+            .filter(|repo| jobs.len() <= MOST_REPOS || jobs.contains_key(&Some((*repo).clone())));
         change(jobs.entry(known.cloned()).or_insert_with(Jobs::none));
     }
 

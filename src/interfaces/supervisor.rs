@@ -8,6 +8,7 @@ use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::error::Result;
 use crate::model::clean_text;
 use crate::runner_kit::RunnerKit;
 use crate::snapshot::Snapshot;
@@ -20,25 +21,34 @@ const SENTENCE: usize = 200;
 /// Tells how `kit` goes for as long as it is awaited. It is ready when its first look is over, or `at_once`;
 /// `stop` says that it is being ended.
 pub(super) async fn tell(kit: RunnerKit, at_once: bool, stop: CancellationToken) {
-    tokio::join!(beat(&kit), narrate(&kit, at_once, &stop));
+    let watchdog = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero());
+    let lives = async {
+        if let Some(patience) = watchdog {
+            beat(patience, || kit.pulse(), || send(&[NotifyState::Watchdog])).await;
+        }
+    };
+    tokio::join!(lives, narrate(&kit, at_once, &stop));
 }
 
 /// Says that the process lives while its loop goes round. When the loop hangs nothing is said, and
 /// the supervisor starts another process.
-async fn beat(kit: &RunnerKit) {
-    let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero()) else {
-        return;
-    };
+async fn beat<F: Future<Output = Result<()>>>(
+    patience: Duration,
+    pulse: impl Fn() -> F,
+    lives: impl Fn(),
+) {
     // As sd_watchdog_enabled(3) recommends.
     let half = patience / 2;
     let mut ticks = interval(half);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match tokio::time::timeout(half, kit.pulse()).await {
-            Ok(Ok(())) => send(&[NotifyState::Watchdog]),
+        match tokio::time::timeout(half, pulse()).await {
+            Ok(Ok(())) => lives(),
             Ok(Err(_)) => return,
-            Err(_) => tracing::error!("the loop hangs: the supervisor is no longer told that it lives"),
+            Err(_) => {
+                tracing::error!("the loop hangs: the supervisor is no longer told that it lives")
+            }
         }
     }
 }
@@ -97,5 +107,36 @@ fn sentence(kit: &RunnerKit, snapshot: &Snapshot) -> String {
 fn send(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "the supervisor was not told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_supervisor_hears_twice_in_its_patience_that_the_loop_lives_and_nothing_when_it_hangs()
+     {
+        let (hangs, heard) = (&AtomicBool::new(false), &AtomicUsize::new(0));
+        let pulse = || async {
+            if hangs.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        };
+        let patience = Duration::from_secs(10);
+        let beating = beat(patience, pulse, || drop(heard.fetch_add(1, Ordering::SeqCst)));
+        tokio::pin!(beating);
+        let mut pass = async |seconds| {
+            let _ = tokio::time::timeout(Duration::from_secs(seconds), beating.as_mut()).await;
+            heard.swap(0, Ordering::SeqCst)
+        };
+        assert_eq!(pass(101).await, 21, "one at once, then twice in ten seconds");
+        hangs.store(true, Ordering::SeqCst);
+        assert_eq!(pass(100).await, 0);
+        hangs.store(false, Ordering::SeqCst);
+        assert!(pass(100).await > 15, "it goes on where the loop does");
     }
 }

@@ -226,7 +226,8 @@ impl Reconciler {
                     Err(error) => {
                         let message = format!("{name} was not removed: {}", error.message);
                         let about = About::runner(name).because(error.code.as_str());
-                        let (subject, about) = (subject(&runner.container), about.after(Some(took)));
+                        let (subject, about) =
+                            (subject(&runner.container), about.after(Some(took)));
                         self.tell_failure(Failing::Remove, &subject, message, &about);
                         self.removals.failed(name);
                     }

@@ -40,17 +40,39 @@ impl<'a> About<'a> {
 impl Reconciler {
     /// Tells the log that `what` was decided or has come about. `subject` is a repository or an
     /// organisation, or what is about neither.
-    pub(super) fn log(kind: EventKind, what: &str, subject: &str, message: &str, about: &About<'_>) {
+    pub(super) fn log(
+        kind: EventKind,
+        what: &str,
+        subject: &str,
+        message: &str,
+        about: &About<'_>,
+    ) {
         let About { runner, job, reason, took } = about;
         let reason = reason.as_deref();
         let duration_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         // The names are documented in the README and belong together: `event` marks such a line.
         match kind {
             EventKind::Failure => {
-                tracing::warn!(event = what, subject, runner, job, reason, duration_ms, "{message}");
+                tracing::warn!(
+                    event = what,
+                    subject,
+                    runner,
+                    job,
+                    reason,
+                    duration_ms,
+                    "{message}"
+                );
             }
             _ => {
-                tracing::info!(event = what, subject, runner, job, reason, duration_ms, "{message}");
+                tracing::info!(
+                    event = what,
+                    subject,
+                    runner,
+                    job,
+                    reason,
+                    duration_ms,
+                    "{message}"
+                );
             }
         }
     }

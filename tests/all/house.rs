@@ -33,7 +33,16 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("snapshot", &["model", "plan::Held", "views::LastError"]),
     (
         "lifecycle",
-        &["demand::Board", "error", "history", "metrics", "model", "plan::Removal", "ports", "samples"],
+        &[
+            "demand::Board",
+            "error",
+            "history",
+            "metrics",
+            "model",
+            "plan::Removal",
+            "ports",
+            "samples",
+        ],
     ),
     (
         "reconciler",

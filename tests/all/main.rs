@@ -21,5 +21,6 @@ mod house;
 mod http;
 mod resources;
 mod scale_sets;
+mod supervision;
 mod support;
 mod webhooks;

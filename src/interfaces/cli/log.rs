@@ -196,7 +196,8 @@ mod tests {
     #[test]
     fn a_decision_reads_as_a_sentence_and_other_lines_show_their_fields() {
         let text = |fields| said(fields).text("runner_kit::here");
-        let decision = json!({ "event": "hold", "subject": "o/a", "job": 5, "message": "it waits" });
+        let decision =
+            json!({ "event": "hold", "subject": "o/a", "job": 5, "message": "it waits" });
         assert_eq!(text(decision), "o/a: it waits");
         let other = json!({ "message": "ready", "instance": "default", "port": 1 });
         assert_eq!(text(other), "runner_kit::here: ready instance=default port=1");

@@ -64,12 +64,13 @@ async fn fresh(last: &Last, look: impl Future<Output = Vec<Unready>>) -> Vec<Unr
 }
 
 fn answer(well: &str, ill: &str, why: &[Unready]) -> Response {
-    let reasons: Vec<_> = why
-        .iter()
-        .map(|why| json!({ "code": why.as_str(), "message": why.sentence() }))
-        .collect();
-    let (status, word) =
-        if why.is_empty() { (StatusCode::OK, well) } else { (StatusCode::SERVICE_UNAVAILABLE, ill) };
+    let reasons: Vec<_> =
+        why.iter().map(|why| json!({ "code": why.as_str(), "message": why.sentence() })).collect();
+    let (status, word) = if why.is_empty() {
+        (StatusCode::OK, well)
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, ill)
+    };
     (status, axum::Json(json!({ "status": word, "reasons": reasons }))).into_response()
 }
 

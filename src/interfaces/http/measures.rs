@@ -25,33 +25,24 @@ type Labels = Vec<(&'static str, String)>;
 /// The registries of what `kit` tells: ours, and the one with the names of others.
 pub(super) fn registries(kit: &RunnerKit) -> [Registry; 2] {
     let (census, config) = (kit.census(), kit.config());
-    let mut ours = Registry::with_prefix("runner_kit");
-    let mut gauge = |state: &'static str, value: usize| {
-        let labels = [("phase".into(), state.into())].into_iter();
-        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-        let help = "Runner containers by what they are doing";
-        ours.sub_registry_with_labels(labels).register("runners", help, gauge);
-    };
-    gauge("starting", census.starting);
-    gauge("idle", census.idle);
-    gauge("busy", census.busy);
-    gauge("exited", census.exited);
-    ours.register_collector(Box::new(Steps(kit.measured())));
-    let whose = whose(config).into_iter().map(|(key, value)| (key.into(), value.into()));
-    let mut theirs = Registry::with_prefix_and_labels("gha", whose);
+    let label = |(key, value): (&'static str, String)| (key.into(), value.into());
+    // The labels of a scale set there: this service is one.
+    let name = config.scale_set.clone().unwrap_or_else(|| config.instance.clone());
+    let organization = config.owner.clone().unwrap_or_default();
+    let mut theirs = Registry::with_prefix_and_labels("gha", [label(("name", name))].into_iter());
+    let whose = [("organization", organization), ("repository", String::new())];
+    let whole = theirs.sub_registry_with_labels(whose.map(label).into_iter());
     for (name, help, value) in levels(&census, config) {
-        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-        theirs.register(name, help, gauge);
+        whole.register(name, help, gauge(value));
     }
     theirs.register_collector(Box::new(Work(kit.measured())));
+    let mut ours = Registry::with_prefix("runner_kit");
+    ours.register_collector(Box::new(Steps { census, measured: kit.measured() }));
     [ours, theirs]
 }
 
-/// The labels of a scale set there: this service is one.
-fn whose(config: &RunnerConfig) -> Labels {
-    let name = config.scale_set.clone().unwrap_or_else(|| config.instance.clone());
-    let organization = config.owner.clone().unwrap_or_default();
-    vec![("name", name), ("organization", organization), ("repository", String::new())]
+fn gauge(value: usize) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 fn levels(census: &Census, config: &RunnerConfig) -> [(&'static str, &'static str, usize); 8] {
@@ -69,22 +60,33 @@ fn levels(census: &Census, config: &RunnerConfig) -> [(&'static str, &'static st
     ]
 }
 
-/// `runner_kit_phase_seconds` and `runner_kit_failures_total`.
+/// `runner_kit_runners`, `runner_kit_phase_seconds` and `runner_kit_failures_total`.
 #[derive(Debug)]
-struct Steps(Reading);
+struct Steps {
+    census: Census,
+    measured: Reading,
+}
 
 impl Collector for Steps {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let help = "Runner containers by what they are doing";
+        let mut family = encoder.encode_descriptor("runners", help, None, MetricType::Gauge)?;
+        let Census { starting, idle, busy, exited, .. } = self.census;
+        for (phase, count) in
+            [("starting", starting), ("idle", idle), ("busy", busy), ("exited", exited)]
+        {
+            gauge(count).encode(family.encode_family(&[("phase", phase)])?)?;
+        }
         let help = "How long each step takes on the way from a queued job to a clean host";
         let mut family =
             encoder.encode_descriptor("phase_seconds", help, None, MetricType::Histogram)?;
-        for (step, histogram) in &self.0.steps {
+        for (step, histogram) in &self.measured.steps {
             let labels = [("phase", step.as_str())];
             draw(histogram, family.encode_family(&labels)?)?;
         }
         let help = "What failed since the start";
         let mut family = encoder.encode_descriptor("failures", help, None, MetricType::Counter)?;
-        for (what, count) in &self.0.failures {
+        for (what, count) in &self.measured.failures {
             let labels = [("what", what.as_str())];
             ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
         }
@@ -132,14 +134,9 @@ fn of(repo: Option<&Repo>) -> Labels {
     vec![("organization", text(organization)), ("repository", text(repository))]
 }
 
-fn draw(
-    histogram: &Histogram,
-    mut encoder: MetricEncoder<'_>,
-) -> Result<(), Error> {
+fn draw(histogram: &Histogram, mut encoder: MetricEncoder<'_>) -> Result<(), Error> {
     // The library's own way to say that a bucket has no bound.
-    let buckets: Vec<_> = histogram
-        .buckets()
-        .map(|(bound, count)| (bound.unwrap_or(f64::MAX), count))
-        .collect();
+    let buckets: Vec<_> =
+        histogram.buckets().map(|(bound, count)| (bound.unwrap_or(f64::MAX), count)).collect();
     encoder.encode_histogram::<NoLabelSet>(histogram.sum(), histogram.count(), &buckets, None)
 }
