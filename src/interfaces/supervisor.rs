@@ -127,7 +127,10 @@ mod tests {
             Ok(())
         };
         let patience = Duration::from_secs(10);
-        let beating = beat(patience, pulse, || drop(heard.fetch_add(1, Ordering::SeqCst)));
+        let lives = || {
+            heard.fetch_add(1, Ordering::SeqCst);
+        };
+        let beating = beat(patience, pulse, lives);
         tokio::pin!(beating);
         let mut pass = async |seconds| {
             let _ = tokio::time::timeout(Duration::from_secs(seconds), beating.as_mut()).await;

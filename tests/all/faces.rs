@@ -174,8 +174,8 @@ async fn http_needs_a_token_and_the_looking_one_only_looks() {
         (StatusCode::UNAUTHORIZED, &"not_authenticated".into())
     );
     assert_eq!(get(&address, "/metrics", None).await.0, StatusCode::UNAUTHORIZED);
-    let (status, text) = get(&address, "/healthz", None).await;
-    assert_eq!((status, text.as_str()), (StatusCode::OK, r#"{"reasons":[],"status":"alive"}"#));
+    let (healthy, text) = get(&address, "/healthz", None).await;
+    assert_eq!((healthy, text.as_str()), (StatusCode::OK, r#"{"reasons":[],"status":"alive"}"#));
 
     let looking = token(&world, "http-token-read");
     let (_, tools) = post(&address, &looking, "tools/list", json!({})).await;
