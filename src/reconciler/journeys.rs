@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use crate::metrics::{Metrics, Step};
 use crate::model::{Demand, Phase, Repo, Runner};
@@ -58,7 +58,8 @@ impl Journeys {
 
     /// The loop begins.
     pub(super) fn begin(&mut self, now: DateTime<Utc>) {
-        self.since = Some(now);
+        // GitHub tells whole seconds.
+        self.since = Some(now.trunc_subsecs(0));
         self.revision = None;
     }
 
@@ -185,4 +186,142 @@ impl Journeys {
 /// Clocks may be set back.
 fn between(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
     (to - from).to_std().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Reading;
+    use crate::model::{Container, Job, JobRef, Labels, Origin, RepoDemand, RunningJob, Scope};
+
+    const NAME: &str = "ipfs-1";
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
+    }
+
+    fn repo() -> Repo {
+        "o/r".parse().unwrap()
+    }
+
+    /// The demand with these jobs, by id and the second in which they were queued.
+    fn demand(revision: u64, jobs: &[(u64, i64)]) -> Demand {
+        let job = |&(id, second): &(u64, i64)| Job {
+            id,
+            run_id: 1,
+            repo: repo(),
+            scope: Scope::Repo(repo()),
+            name: "build".into(),
+            url: String::new(),
+            labels: Labels::new(["self-hosted"]),
+            queued_at: at(second),
+            seen_at: at(second),
+        };
+        let queued = jobs.iter().map(job).collect();
+        let (running, failed, pending, in_progress) = (0, 0, 1, Vec::new());
+        let seen = RepoDemand { repo: repo(), running, failed, pending, queued, in_progress };
+        Demand { repos: vec![seen], revision, ..Demand::default() }
+    }
+
+    fn runner(phase: Phase, job: Option<(u64, i64)>) -> Runner {
+        let container = Container {
+            id: "c1".into(),
+            name: NAME.into(),
+            scope: Scope::Repo(repo()),
+            repo: Some(repo()),
+            labels: Labels::new(["self-hosted"]),
+            created_at: at(0),
+            origin: Origin::Queue,
+            runner_id: None,
+            status: "running".into(),
+            ended: phase == Phase::Exited,
+        };
+        let job = job.map(|(id, second)| RunningJob {
+            job: JobRef { id, run_id: 1, name: "build".into(), url: String::new() },
+            runner_name: NAME.into(),
+            started_at: Some(at(second)),
+        });
+        Runner {
+            container,
+            registered: None,
+            certain: true,
+            phase,
+            since: at(0),
+            lost_since: None,
+            spent_at: None,
+            job,
+        }
+    }
+
+    /// All steps that were told of, and the seconds that they took in all.
+    fn steps(reading: &Reading) -> Vec<(&'static str, u64, f64)> {
+        let told = reading.steps.iter().filter(|(_, histogram)| histogram.count() > 0);
+        told.map(|(step, histogram)| (step.as_str(), histogram.count(), histogram.sum())).collect()
+    }
+
+    #[test]
+    fn each_step_from_a_queued_job_to_its_end_is_told_once_and_the_job_counted() {
+        let mut all = Journeys::new(Arc::default());
+        all.begin(at(10));
+        all.know(&demand(1, &[(5, 11), (6, 3)]), at(13));
+        all.know(&demand(2, &[(5, 11)]), at(14));
+        all.order(NAME, Some(5), at(17));
+        assert_eq!(all.started(NAME, at(18)), Some(Duration::from_secs(1)));
+        for (phase, job, second) in [
+            (Phase::Starting, None, 19),
+            (Phase::Idle, None, 22),
+            (Phase::Idle, None, 23),
+            (Phase::Busy, Some((5, 24)), 25),
+            (Phase::Busy, Some((5, 24)), 30),
+            (Phase::Exited, None, 35),
+            (Phase::Exited, None, 36),
+        ] {
+            all.see(&[runner(phase, job)], at(second));
+        }
+        all.gone(&runner(Phase::Exited, None), true, at(37));
+        let reading = all.metrics.read();
+        let told = [("detect", 1, 2.0), ("decide", 1, 4.0), ("online", 1, 4.0), ("busy", 1, 10.0)];
+        assert_eq!(steps(&reading), told);
+        let jobs = &reading.jobs[&Some(repo())];
+        assert_eq!((jobs.started, jobs.completed), (1, 1));
+        assert_eq!((jobs.startup.sum(), jobs.execution.sum()), (13.0, 13.0));
+        assert!(all.runners.is_empty());
+    }
+
+    #[test]
+    fn of_what_was_found_at_work_only_the_end_is_known() {
+        let mut all = Journeys::new(Arc::default());
+        all.begin(at(100));
+        all.see(&[runner(Phase::Busy, Some((5, 90)))], at(101));
+        all.gone(&runner(Phase::Exited, None), true, at(110));
+        let reading = all.metrics.read();
+        assert_eq!(steps(&reading), []);
+        let jobs = &reading.jobs[&Some(repo())];
+        assert_eq!((jobs.started, jobs.completed, jobs.execution.sum()), (0, 1, 20.0));
+    }
+
+    #[test]
+    fn a_job_too_short_to_be_seen_is_counted_and_a_runner_without_one_is_not() {
+        let mut all = Journeys::new(Arc::default());
+        for has_served in [true, false] {
+            all.order(NAME, None, at(1));
+            all.started(NAME, at(2));
+            all.gone(&runner(Phase::Exited, None), has_served, at(3));
+        }
+        let jobs = &all.metrics.read().jobs[&Some(repo())];
+        assert_eq!((jobs.started, jobs.completed, jobs.startup.count()), (1, 1, 0));
+    }
+
+    #[test]
+    fn nothing_is_remembered_for_ever() {
+        let mut all = Journeys::new(Arc::default());
+        all.know(&demand(1, &[(5, 1)]), at(1));
+        all.order(NAME, Some(5), at(1));
+        all.see(&[], at(60));
+        assert_eq!((all.runners.len(), all.jobs.len()), (1, 1));
+        all.see(&[], at(2) + UNSEEN);
+        all.know(&demand(2, &[]), at(2) + REMEMBERED);
+        assert_eq!((all.runners.len(), all.jobs.len()), (0, 0));
+        assert_eq!(all.failed(NAME, at(3)), None);
+    }
 }
