@@ -34,12 +34,14 @@ impl RunnerKit {
 
 /// The service object for `config`.
 pub fn kit(config: RunnerConfig, env: &Environment, mode: Mode) -> Result<RunnerKit> {
-    let engine: Arc<dyn Engine> = match config.engine {
+    let engine = match config.engine {
         EngineKind::Docker => {
-            Arc::new(DockerEngine::connect(&config, |name| env.get(name).map(str::to_owned))?)
+            DockerEngine::connect(&config, |name| env.get(name).map(str::to_owned))?
         }
     };
-    let parts = parts(&config, env, engine)?;
+    let metrics = engine.metrics();
+    let mut parts = parts(&config, env, Arc::new(engine))?;
+    parts.metrics = metrics;
     Ok(RunnerKit::from_parts(config, parts, mode))
 }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::demand::Board;
 use crate::error::{Code, Error, Result};
 use crate::history::{Entry, History};
+use crate::metrics::{Metrics, Step};
 use crate::model::{Container, Ended, Phase, Registered, Runner, Scope};
 use crate::plan::Removal;
 use crate::ports::{
@@ -40,6 +42,8 @@ pub struct Parts {
     pub history: Arc<History>,
     /// Where the numbers of the last day are kept.
     pub samples: Arc<Samples>,
+    /// Where it is told how long each step takes.
+    pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
     /// The ends of runners' names.
@@ -79,9 +83,21 @@ impl Parts {
     ) -> Self {
         let permits = Arc::new(Semaphore::new(LAUNCHES));
         let samples = Arc::new(Samples::in_memory());
-        let (board, host) = (Arc::default(), Arc::default());
+        let (board, metrics, host) = (Arc::default(), Arc::default(), Arc::default());
         let suffix = Arc::new(random_suffix);
-        Self { source, registrar, engine, board, history, samples, clock, suffix, host, permits }
+        Self {
+            source,
+            registrar,
+            engine,
+            board,
+            history,
+            samples,
+            metrics,
+            clock,
+            suffix,
+            host,
+            permits,
+        }
     }
 
     /// What the engine's host is; asked once.
@@ -139,7 +155,12 @@ impl Parts {
         // Beside each other, as fast as GitHub allows: one that is slow takes nobody's place.
         let registration = match with {
             Some(registration) => registration,
-            None => self.registrar.register(runner).await.map_err(Failure::Runner)?,
+            None => {
+                let begin = Instant::now();
+                let registered = self.registrar.register(runner).await;
+                self.metrics.took(Step::Register, begin.elapsed());
+                registered.map_err(Failure::Runner)?
+            }
         };
         let permit = tokio::select! {
             biased;
@@ -210,7 +231,7 @@ impl Parts {
         why: Removal,
         force: bool,
     ) -> Result<Option<Ended>> {
-        let container = &runner.container;
+        let (container, begin) = (&runner.container, Instant::now());
         let force = force || why.may_interrupt();
         let ended = if container.ended || force {
             let ended = self.engine.stop(container).await?;
@@ -227,6 +248,7 @@ impl Parts {
         };
         self.remember(container, why, ended.clone());
         self.engine.remove(container).await?;
+        self.metrics.took(Step::Clean, begin.elapsed());
         Ok(Some(ended))
     }
 

@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub iterations: u64,
     /// Runners launched since then.
     pub provisioned: u64,
+    /// When the runners were last seen.
+    pub seen_at: Option<DateTime<Utc>>,
     /// When the demand was last seen.
     pub last_check: Option<DateTime<Utc>>,
     /// The last failure, while it lasts.

@@ -21,12 +21,13 @@ use crate::model::clean_text;
 const PREFIX: &str = "RUNNER_KIT_";
 
 /// Variables with our prefix that are no options.
-const SPECIAL: [&str; 6] = [
+const SPECIAL: [&str; 7] = [
     "RUNNER_KIT_APP_KEY",
     "RUNNER_KIT_CONFIG",
     "RUNNER_KIT_HTTP_TOKEN",
     "RUNNER_KIT_HTTP_READ_TOKEN",
     "RUNNER_KIT_LOG",
+    "RUNNER_KIT_LOG_FORMAT",
     "RUNNER_KIT_WEBHOOK_SECRET",
 ];
 

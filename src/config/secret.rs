@@ -1,6 +1,6 @@
 //! Secrets in files.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -12,10 +12,42 @@ pub fn read_secret(option: &str, file: &Path) -> Result<String> {
         let remedy = format!("Check that {name} exists and can be read by this user.");
         Error::invalid(option, format!("{name}: {error}"), remedy)
     };
-    let mode = std::fs::metadata(file).map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
+    let metadata = std::fs::metadata(file).map_err(failed)?;
+    if !is_private(metadata.mode(), metadata.uid(), metadata.gid()) {
         let remedy = format!("Run `chmod 600 {name}`.");
         return Err(Error::invalid(option, format!("{name}: others can read it"), remedy));
     }
     std::fs::read_to_string(file).map_err(failed)
+}
+
+/// Whether only its owner can read it, or root alone and whom root has let in by an ACL: so systemd
+/// hands credentials over (`LoadCredential` of systemd.exec(5)), and the ACL's mask then shows in the
+/// place of the group's rights.
+fn is_private(mode: u32, owner: u32, group: u32) -> bool {
+    match mode & 0o077 {
+        0 => true,
+        0o040 => (owner, group) == (0, 0),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_can_read_is_no_secret_and_what_root_hands_over_is() {
+        assert!(is_private(0o100_600, 1000, 1000) && is_private(0o100_400, 0, 0));
+        assert!(is_private(0o100_440, 0, 0), "a credential that systemd has loaded");
+        for (mode, owner, group) in [
+            (0o644, 0, 0),
+            (0o460, 0, 0),
+            (0o640, 1000, 1000),
+            (0o440, 0, 999),
+            (0o440, 1000, 0),
+            (0o604, 1000, 1000),
+        ] {
+            assert!(!is_private(0o100_000 | mode, owner, group), "{mode:o} {owner}:{group}");
+        }
+    }
 }

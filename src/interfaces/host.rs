@@ -1,5 +1,7 @@
 //! Where things are done and read: by the running service when there is one, else in this process.
 
+mod health;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -21,7 +23,7 @@ use crate::model::Repo;
 use crate::operations::{self, Answer, Arguments, Call, Entry};
 use crate::resource::Resource;
 use crate::runner_kit::RunnerKit;
-use crate::views::{Status, WorkflowQueue};
+use crate::views::WorkflowQueue;
 use crate::webhook::{Delivered, Delivery};
 
 /// How to operate it, for an assistant that wants to know more than the tools tell.
@@ -119,14 +121,6 @@ impl Host {
             Place::Service { .. } => None,
             Place::Caller(caller) => Some(&caller.loaded),
         }
-    }
-
-    /// The status, whoever holds the loop.
-    pub async fn status(&self) -> Result<Status> {
-        let entry = operations::find(operations::STATUS).ok_or_else(gone)?;
-        let call = Call::by("health", Transport::Http);
-        let answer = self.call(entry, Arguments::new(), &call).await?;
-        serde_json::from_value(answer.data).map_err(|_| gone())
     }
 
     /// Does the operation `entry`; whoever does it keeps a record of what it changes.

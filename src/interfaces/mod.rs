@@ -10,5 +10,6 @@ pub mod http;
 pub mod mcp;
 mod remote;
 pub mod service;
+mod supervisor;
 pub mod text;
 mod typings;

@@ -1,14 +1,17 @@
 //! Acting: launches and removals are begun here, and accounted for when they come back.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::answers::{given_up, refusal, stopping};
+use super::told::About;
 use super::{Asker, Outcome, Reconciler};
 use crate::error::{Code, Error, Result};
 use crate::lifecycle::{Failure, Parts, subject};
+use crate::metrics::Failing;
 use crate::model::{Ended, Origin, Runner, Scope};
 use crate::plan::{Action, Held, Order, Removal};
 use crate::ports::{NewRunner, Registration};
@@ -21,6 +24,7 @@ pub(super) enum Worked {
         runner: Box<Runner>,
         why: Removal,
         was_online: bool,
+        took: Duration,
         removed: Result<Option<Ended>>,
     },
     Forgotten(String, Result<()>),
@@ -48,12 +52,11 @@ impl Reconciler {
                     accepted.push(self.launch(order, with.clone(), asker.clone())?);
                 }
                 Action::Refuse { why, .. } => refused = Some(refusal(&why, self.used())),
-                Action::Hold { job, why } => tracing::debug!(job, %why, "a job waits"),
                 Action::Remove { name, why } if !launches_only => self.remove(&name, why),
                 Action::Forget { scope, id, name } if !launches_only => {
                     self.forget(scope, id, name)
                 }
-                Action::Remove { .. } | Action::Forget { .. } => {}
+                Action::Hold { .. } | Action::Remove { .. } | Action::Forget { .. } => {}
             }
         }
         match refused {
@@ -85,7 +88,8 @@ impl Reconciler {
         if accepted.len() < wanted {
             let launched = accepted.len();
             let message = format!("provision_rate left room for {launched} of {wanted} runners");
-            self.event(EventKind::Launch, "provision", message);
+            let about = About::default().because("provision_rate");
+            self.tell(EventKind::Launch, "refuse", "provision", message, &about);
         }
         Ok(accepted)
     }
@@ -108,7 +112,9 @@ impl Reconciler {
             (None, Origin::Manual) => format!("launching {}, asked for by hand", runner.name),
             (None, _) => format!("launching {}, to be kept ready", runner.name),
         };
-        self.event(EventKind::Launch, &runner.subject(), about);
+        self.journeys.order(&runner.name, job, (self.parts.clock)());
+        let fields = About { job, ..About::runner(&runner.name).because(origin.as_str()) };
+        self.tell(EventKind::Launch, "launch", &runner.subject(), about, &fields);
         let (parts, cancelled, published) =
             (self.parts.clone(), self.cancelled.child_token(), self.published.clone());
         self.works.spawn(async move {
@@ -147,12 +153,17 @@ impl Reconciler {
         let Some(runner) = self.runners.iter().find(|runner| runner.container.name == name) else {
             return;
         };
+        let message = format!("removing {name}: {why}");
+        let job = runner.job.as_ref().map(|job| job.job.id);
+        let about = About { job, ..About::runner(name).because(why) };
+        Self::log(EventKind::Remove, "remove", &subject(&runner.container), &message, &about);
         self.removals.begin(name);
         let was_online = self.memory.was_online(name);
         let (parts, runner) = (self.parts.clone(), Box::new(runner.clone()));
         self.works.spawn(async move {
+            let begin = Instant::now();
             let removed = unless_panicked(parts.remove(&runner, why, false), |error| error).await;
-            Worked::Removed { runner, why, was_online, removed }
+            Worked::Removed { runner, why, was_online, took: begin.elapsed(), removed }
         });
     }
 
@@ -171,11 +182,10 @@ impl Reconciler {
         match worked {
             Worked::Launched(runner, Ok(id)) => {
                 self.troubles.image_succeeded();
-                self.event(
-                    EventKind::Launch,
-                    &runner.subject(),
-                    format!("{} started", runner.name),
-                );
+                let about = About::runner(&runner.name);
+                let about = about.after(self.journeys.started(&runner.name, now));
+                let message = format!("{} started", runner.name);
+                self.tell(EventKind::Launch, "launched", &runner.subject(), message, &about);
                 self.published.send_modify(|snapshot| snapshot.provisioned += 1);
                 self.flights.succeeded(&runner, &id, self.epoch);
             }
@@ -193,7 +203,9 @@ impl Reconciler {
                     Failure::Cancelled => (stopping(), true),
                 };
                 let message = format!("{} was not launched: {}", runner.name, error.message);
-                self.event(EventKind::Failure, &runner.subject(), message);
+                let about = About::runner(&runner.name).because(error.code.as_str());
+                let about = about.after(self.journeys.failed(&runner.name, now));
+                self.tell_failure(Failing::Launch, &runner.subject(), message, &about);
                 if is_certain {
                     self.flights.failed(&runner, error);
                 } else {
@@ -204,21 +216,29 @@ impl Reconciler {
                 }
                 self.wake_for_retry();
             }
-            Worked::Removed { runner, why, was_online, removed } => {
+            Worked::Removed { runner, why, was_online, took, removed } => {
                 let name = &runner.container.name;
                 match removed {
                     Ok(Some(ended)) => {
                         let message = format!("{name} removed: {why}");
-                        self.event(EventKind::Remove, &subject(&runner.container), message);
+                        let about = About::runner(name).because(why).after(Some(took));
+                        let subject = subject(&runner.container);
+                        self.tell(EventKind::Remove, "removed", &subject, message, &about);
                         self.removals.settled(name, self.epoch);
-                        if !self.judge(&runner, why, was_online, &ended) {
+                        let may_have_served = self.judge(&runner, why, was_online, &ended);
+                        if !may_have_served {
                             self.memory.dismiss(name);
                         }
+                        let has_served = may_have_served && ended.exit_code == Some(0);
+                        self.journeys.gone(&runner, has_served, now);
                     }
                     Ok(None) => self.removals.failed(name),
                     Err(error) => {
                         let message = format!("{name} was not removed: {}", error.message);
-                        self.event(EventKind::Failure, &subject(&runner.container), message);
+                        let about = About::runner(name).because(error.code.as_str());
+                        let (subject, about) =
+                            (subject(&runner.container), about.after(Some(took)));
+                        self.tell_failure(Failing::Remove, &subject, message, &about);
                         self.removals.failed(name);
                     }
                 }
@@ -226,15 +246,16 @@ impl Reconciler {
             Worked::Rested => {}
             Worked::Forgotten(name, forgotten) => match forgotten {
                 Ok(()) => {
-                    self.event(
-                        EventKind::Remove,
-                        &name,
-                        "registration without a container removed".into(),
-                    );
+                    let message = "registration without a container removed".into();
+                    let about = About::runner(&name);
+                    self.tell(EventKind::Remove, "forgotten", &name, message, &about);
                     self.removals.settled(&name, self.epoch);
                 }
                 Err(error) => {
-                    tracing::warn!(%name, %error, "a registration was not removed");
+                    let message = format!("a registration was not removed: {}", error.message);
+                    let about = About::runner(&name).because(error.code.as_str());
+                    self.parts.metrics.failed(Failing::Remove);
+                    Self::log(EventKind::Failure, "forget_failed", &name, &message, &about);
                     self.removals.failed(&name);
                 }
             },
@@ -269,7 +290,8 @@ impl Reconciler {
              runner_image and registration.",
         );
         self.troubles.launch_failed(repo, &error, (self.parts.clock)());
-        self.event(EventKind::Failure, &subject(container), error.message);
+        let about = About::runner(&container.name).because(reason);
+        self.tell_failure(Failing::Launch, &subject(container), error.message, &about);
         self.wake_for_retry();
         false
     }

@@ -7,14 +7,15 @@ use chrono::{DateTime, Utc};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
+use super::told::About;
 use super::{Asker, Outcome, Reconciler, Reply, SPACING};
 use crate::error::{Error, Result};
 use crate::lifecycle::{Observation, Parts, name_prefix};
+use crate::metrics::Failing;
 use crate::model::{Container, Demand, Phase, Scope, is_hosted};
 use crate::pace::{self, Mood};
 use crate::plan::{Action, Ask, Held, View, is_live};
 use crate::ports::{Decided, Registration};
-use crate::snapshot::EventKind;
 
 /// A look that came back.
 pub(super) struct Looked {
@@ -151,7 +152,8 @@ impl Reconciler {
         for asked in self.all_asked.drain(..) {
             let _ = asked.reply.send(Err(error.clone()));
         }
-        self.event(EventKind::Failure, "look", error.message.clone());
+        let about = About::default().because(error.code.as_str());
+        self.tell_failure(Failing::Look, "look", error.message.clone(), &about);
         let wait = self.troubles.engine_failed(error, (self.parts.clock)());
         if self.on && self.stopping.is_empty() {
             self.parts.source.decided(&self.decided());
@@ -165,6 +167,8 @@ impl Reconciler {
         let Observation { containers, registered, trouble } = observation;
         self.show(began, containers);
         (self.registered, self.trouble, self.sighted) = (registered, trouble, true);
+        let now = (self.parts.clock)();
+        self.published.send_modify(|snapshot| snapshot.seen_at = Some(now));
         self.troubles.engine_succeeded();
         if std::mem::take(&mut self.rounds.pass_follows) {
             self.rounds.pass_by(Instant::now());
@@ -193,13 +197,14 @@ impl Reconciler {
         let demand = self.demand.clone();
         let is_blind = !self.sighted;
         let actions = if is_blind { Vec::new() } else { self.decide(demand.as_deref(), &[]) };
-        self.held = if is_blind {
+        let held = if is_blind {
             let waiting = demand.iter().flat_map(|demand| demand.jobs());
             let waiting = waiting.filter(|job| !is_hosted(&job.labels));
             waiting.map(|job| (job.id, Held::Paused(self.troubles.unsighted()))).collect()
         } else {
             actions.iter().filter_map(held).collect()
         };
+        self.hold(held);
         let accepted = match self.on {
             true => self.act(actions, false, None, asker),
             false => self.act_by_hand(actions, None, asker),
@@ -255,6 +260,8 @@ impl Reconciler {
             online.into_iter().filter(|name| self.memory.was_online(name)).collect();
         let (demand, now) = (self.demand.as_deref(), (self.parts.clock)());
         self.runners = self.memory.join(self.containers.clone(), &self.registered, demand, now);
+        self.journeys.see(&self.runners, now);
+        demand.into_iter().for_each(|demand| self.journeys.know(demand, now));
         for Container { name, repo, .. } in self.runners.iter().map(|runner| &runner.container) {
             if self.memory.was_online(name) && !online.contains(name) {
                 self.troubles.launch_succeeded(repo.as_ref());

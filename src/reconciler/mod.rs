@@ -10,9 +10,11 @@
 mod acts;
 mod answers;
 mod flight;
+mod journeys;
 mod looks;
 mod passes;
 mod rounds;
+mod told;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,9 +29,11 @@ use tokio_util::sync::CancellationToken;
 use self::acts::Worked;
 use self::answers::stopping;
 use self::flight::{Flights, Removals};
+use self::journeys::Journeys;
 use self::looks::{Asked, AskedAll, Looked};
 use self::passes::{Passed, changed};
 use self::rounds::{Due, Rounds, SPACING};
+use self::told::About;
 use self::trouble::Troubles;
 use crate::error::{Error, Result};
 use crate::lifecycle::Parts;
@@ -37,7 +41,7 @@ use crate::model::{Container, Demand, Registered, Runner, Scope};
 use crate::pace::Rate;
 use crate::plan::{Action, Ask, Held, Limits, View, used};
 use crate::ports::Registration;
-use crate::snapshot::{Event, EventKind, Snapshot};
+use crate::snapshot::{EventKind, Snapshot};
 use crate::supply::Memory;
 use crate::views::ProvisionedRunner;
 
@@ -53,6 +57,8 @@ pub(crate) enum Command {
     Start(oneshot::Sender<bool>),
     /// Stop; answers, when what was accepted is done or undone, whether it was on.
     Stop(oneshot::Sender<bool>),
+    /// Answer: whoever asks wants to know whether the loop still goes round.
+    Pulse(oneshot::Sender<()>),
     /// Launch a runner for `ask`, or one for every queued job.
     Provision {
         /// What for; every queued job when nothing is named.
@@ -113,6 +119,7 @@ pub(crate) struct Reconciler {
     launched_in: BTreeSet<Scope>,
     flights: Flights,
     removals: Removals,
+    journeys: Journeys,
     troubles: Troubles,
     /// Bounds launches by hand; those of the loop are bounded by the jobs there are.
     by_hand: Rate,
@@ -161,6 +168,7 @@ impl Reconciler {
         commands: mpsc::Receiver<Command>,
         published: Arc<watch::Sender<Snapshot>>,
     ) -> Self {
+        let journeys = Journeys::new(parts.metrics.clone());
         Self {
             parts,
             planner,
@@ -178,6 +186,7 @@ impl Reconciler {
             launched_in: BTreeSet::new(),
             flights: Flights::default(),
             removals: Removals::default(),
+            journeys,
             troubles: Troubles::default(),
             by_hand,
             epoch: 0,
@@ -257,6 +266,7 @@ impl Reconciler {
 
     fn obey(&mut self, command: Command) {
         match command {
+            Command::Pulse(reply) => drop(reply.send(())),
             // Dropping the reply tells that the autoscaler was ended meanwhile: so it will be.
             Command::Start(_) if !self.stopping.is_empty() => {}
             Command::Start(reply) => {
@@ -309,6 +319,7 @@ impl Reconciler {
         self.rounds.next_look = Some(Instant::now());
         self.rounds.pass_follows = true;
         let now = (self.parts.clock)();
+        self.journeys.begin(now);
         self.published.send_modify(|snapshot| {
             *snapshot = Snapshot {
                 running: true,
@@ -317,7 +328,8 @@ impl Reconciler {
                 ..Snapshot::default()
             };
         });
-        self.event(EventKind::Loop, "autoscaler", "started".into());
+        let about = About::default();
+        self.tell(EventKind::Loop, "start", "autoscaler", "started".into(), &about);
     }
 
     fn finish_stopping(&mut self) {
@@ -331,11 +343,8 @@ impl Reconciler {
         self.flights.abandon(self.epoch);
         self.removals = Removals::default();
         self.published.send_modify(|snapshot| snapshot.running = false);
-        self.event(
-            EventKind::Loop,
-            "autoscaler",
-            "stopped; runners go on until their job is done".into(),
-        );
+        let message = "stopped; runners go on until their job is done".into();
+        self.tell(EventKind::Loop, "stop", "autoscaler", message, &About::default());
         for reply in self.stopping.drain(..) {
             let _ = reply.send(true);
         }
@@ -364,14 +373,5 @@ impl Reconciler {
             snapshot.runners.clone_from(&self.runners);
             snapshot.last_error = self.troubles.last();
         });
-    }
-
-    fn event(&self, kind: EventKind, subject: &str, message: String) {
-        match kind {
-            EventKind::Failure => tracing::warn!(subject, "{message}"),
-            _ => tracing::info!(subject, "{message}"),
-        }
-        let event = Event { at: (self.parts.clock)(), kind, subject: subject.to_owned(), message };
-        self.published.send_modify(|snapshot| snapshot.push(event));
     }
 }

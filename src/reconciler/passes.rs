@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Reconciler;
 use super::answers::answer;
+use super::told::About;
 use crate::error::{Error, Result};
+use crate::metrics::Failing;
 use crate::model::Demand;
 use crate::ports::DemandSource;
-use crate::snapshot::EventKind;
 
 /// A pass that came back.
 pub(super) struct Passed {
@@ -80,7 +81,8 @@ impl Reconciler {
 
     /// The time until the next pass: the outage of a second must not cost an interval.
     fn failed_pass(&mut self, error: &Error) -> Duration {
-        self.event(EventKind::Failure, "look", error.message.clone());
+        let about = About::default().because(error.code.as_str());
+        self.tell_failure(Failing::Look, "look", error.message.clone(), &about);
         let wait = self.troubles.look_failed(error, (self.parts.clock)());
         let asked = error.retry_after.map(Duration::from_secs).unwrap_or_default();
         wait.min(self.poll_interval.max(asked))

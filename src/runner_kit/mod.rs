@@ -4,6 +4,7 @@
 mod containers;
 mod deliver;
 mod follow;
+mod health;
 mod inspect;
 mod lists;
 mod sampling;
@@ -17,6 +18,7 @@ use once_cell::sync::OnceCell;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use self::health::{Census, Unready};
 pub use self::lists::{ContainerFilter, QueueFilter};
 use self::lists::{
     Service, container_key, is_container_key, is_queue_key, queue_key, refreshed, shown,

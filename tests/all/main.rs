@@ -22,5 +22,6 @@ mod http;
 mod lessons;
 mod resources;
 mod scale_sets;
+mod supervision;
 mod support;
 mod webhooks;

@@ -34,6 +34,7 @@ use super::workspace::Workspaces;
 use super::{labels, logs};
 use crate::config::RunnerConfig;
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
 use crate::model::{Container, Ended, Inspection, Usage, clean_text, not_found};
 use crate::ports::{Engine, Host, Launch, Report};
 
@@ -59,6 +60,7 @@ pub(super) struct Inner {
     /// The group of a socket that we can't look at ourselves.
     pub(super) far_group: tokio::sync::OnceCell<u32>,
     pub(super) readings: Readings,
+    pub(super) metrics: Arc<Metrics>,
     docker: OnceCell<Docker>,
     site: Mutex<Option<Site>>,
     swept: Mutex<Option<Instant>>,
@@ -81,11 +83,17 @@ impl DockerEngine {
             launching: Launching::default(),
             far_group: tokio::sync::OnceCell::new(),
             readings: Readings::default(),
+            metrics: Arc::default(),
             docker: OnceCell::new(),
             site: Mutex::default(),
             swept: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner), events: OnceLock::new() })
+    }
+
+    /// Where it tells how long creating and starting containers takes.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.inner.metrics)
     }
 
     /// Deletes volumes, work directories and helpers that a crash left behind.

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bollard::errors::Error as EngineError;
 use bollard::models::{
@@ -27,6 +27,7 @@ use super::spec::{self, Site};
 use super::workspace::Owner;
 use crate::config::DockerAccess;
 use crate::error::{Error, Result};
+use crate::metrics::Step;
 use crate::model::{Container, Ended};
 use crate::ports::Launch;
 
@@ -87,10 +88,12 @@ impl Inner {
             self.create_volume(volume, name, now).await?;
         }
         let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let begin = Instant::now();
         let made = self
             .call(async |docker| docker.create_container(Some(options), body).await)
             .await
             .map_err(failed)?;
+        self.metrics.took(Step::Create, begin.elapsed());
         if let Some(volume) = work {
             // A new volume is root's.
             let path = work_dir.to_string_lossy();
@@ -104,9 +107,11 @@ impl Inner {
                 ));
             }
         }
+        let begin = Instant::now();
         self.call(async |docker| docker.start_container(&made.id, None).await)
             .await
             .map_err(failed)?;
+        self.metrics.took(Step::Start, begin.elapsed());
         Ok(made.id)
     }
 

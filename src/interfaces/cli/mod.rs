@@ -2,6 +2,7 @@
 //! `bundle`, `demo`.
 
 mod doctor;
+mod log;
 mod output;
 mod start;
 mod tree;
@@ -56,7 +57,7 @@ async fn dispatch(matches: &ArgMatches, output: &Output) -> Result<ExitCode> {
     let env = Environment::from_process();
     if let Some(("doctor", matches)) = matches.subcommand() {
         let sources = sources(matches, env)?;
-        output.log(matches, &sources.env, "error");
+        log::start(matches, &sources.env, "error")?;
         let is_well = doctor::doctor(matches, &sources, output).await?;
         return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
@@ -68,7 +69,7 @@ async fn command(matches: &ArgMatches, env: Environment, output: &Output) -> Res
         Some(("runner", matches)) => match matches.subcommand() {
             Some(("history", matches)) => {
                 let sources = sources(matches, env)?;
-                output.log(matches, &sources.env, "warn");
+                log::start(matches, &sources.env, "warn")?;
                 history(matches, &sources, output)
             }
             Some((name, matches)) => {
@@ -77,10 +78,10 @@ async fn command(matches: &ArgMatches, env: Environment, output: &Output) -> Res
                 let sources = sources(matches, env)?;
                 let arguments = (entry.typed)(matches)?;
                 if entry.tool == operations::START {
-                    output.log(matches, &sources.env, "info");
+                    log::start(matches, &sources.env, "info")?;
                     return start::start(matches, sources, arguments, output).await;
                 }
-                output.log(matches, &sources.env, "warn");
+                log::start(matches, &sources.env, "warn")?;
                 operate(entry, sources, arguments, output).await
             }
             None => Err(odd()),
@@ -88,12 +89,12 @@ async fn command(matches: &ArgMatches, env: Environment, output: &Output) -> Res
         Some(("mcp", matches)) => match matches.subcommand() {
             Some(("start", matches)) => {
                 let sources = sources(matches, env)?;
-                output.log(matches, &sources.env, "warn");
+                log::start(matches, &sources.env, "warn")?;
                 serve(matches, sources).await
             }
             Some(("link", matches)) => {
                 let sources = sources(matches, env)?;
-                output.log(matches, &sources.env, "warn");
+                log::start(matches, &sources.env, "warn")?;
                 let loaded = load(&sources, &StartInput::default())?;
                 let look = matches.get_flag("look_only");
                 let role = if look { http::Role::Look } else { http::Role::Operate };
@@ -102,7 +103,7 @@ async fn command(matches: &ArgMatches, env: Environment, output: &Output) -> Res
             _ => Err(odd()),
         },
         Some(("demo", matches)) => {
-            output.log(matches, &env, "error");
+            log::start(matches, &env, "error")?;
             let args = super::demo::DemoArgs::from_arg_matches(matches).map_err(|_| odd())?;
             super::demo::run(args, &env, interrupted()).await
         }
@@ -164,6 +165,7 @@ fn typed(entry: &Entry, output: &Output) -> Call {
 }
 
 async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
+    let to_log = log::is_json(&sources.env)?;
     let host = Arc::new(Host::server(sources)?);
     let server = McpServer::new(host.clone(), matches.get_flag("look_only"));
     let stop = interrupted();
@@ -174,7 +176,7 @@ async fn serve(matches: &ArgMatches, sources: Sources) -> Result<()> {
             let access = http::Access::of(loaded)?;
             let routes = http::routes(host.clone(), &access);
             let listening = http::Listening::bind(address, access).await?;
-            output::announce(&listening)?;
+            output::announce(&listening, to_log)?;
             listening.serve(http::by_role(server), routes, stop).await;
             host.settle().await;
             Ok(())

@@ -5,13 +5,11 @@ use std::fmt::Arguments;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::ArgMatches;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tracing_subscriber::EnvFilter;
 
 use crate::audit::Record;
-use crate::config::{Environment, Row};
+use crate::config::Row;
 use crate::doctor::Check;
 use crate::error::{Code, Error, Result};
 use crate::interfaces::bundle::Bundle;
@@ -159,28 +157,15 @@ impl Output {
         let read = io::stdin().lock().read_line(&mut answer);
         read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
     }
-
-    /// Sends logs to stderr: `usual` and above, more with --verbose, or as RUNNER_KIT_LOG says.
-    pub(super) fn log(&self, matches: &ArgMatches, env: &Environment, usual: &str) {
-        let level = if matches.get_flag("verbose") { "debug" } else { usual };
-        // Libraries log what their callers are told anyway.
-        let others = if level == "debug" { "warn" } else { "off" };
-        let ours = format!("{others},runner_kit={level}");
-        let filter = EnvFilter::new(env.get("RUNNER_KIT_LOG").unwrap_or(&ours));
-        let colours = io::stderr().is_terminal() && env.get("NO_COLOR").is_none();
-        let log = tracing_subscriber::fmt()
-            .with_writer(io::stderr)
-            // Telling of it that nobody reads the log would end the program.
-            .log_internal_errors(false)
-            .with_env_filter(filter)
-            .with_ansi(colours);
-        // A second call, in a test, keeps the first.
-        let _ = log.try_init();
-    }
 }
 
-/// Says once where HTTP is served and how to get in.
-pub(super) fn announce(listening: &Listening) -> Result<()> {
+/// Says once where HTTP is served and how to get in; `to_log` where programs read what is said.
+pub(super) fn announce(listening: &Listening, to_log: bool) -> Result<()> {
+    if to_log {
+        // A link is a secret: whoever collects logs is to have none.
+        tracing::info!(address = %listening.address(), "HTTP is served");
+        return Ok(());
+    }
     say(format_args!("Serving MCP at http://{}/mcp", listening.address()));
     if let Some(file) = listening.token_file() {
         say(format_args!("Bearer token: {}", file.display()));

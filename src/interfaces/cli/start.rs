@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::ArgMatches;
 
 use super::interrupted;
+use super::log;
 use super::output::{self, Output};
 use crate::assemble;
 use crate::audit::Transport;
@@ -14,6 +15,7 @@ use crate::interfaces::host::Host;
 use crate::interfaces::http;
 use crate::interfaces::mcp::McpServer;
 use crate::interfaces::service::{self, Places};
+use crate::interfaces::supervisor;
 use crate::operations::{self, Arguments, Call};
 use crate::views::Mode;
 
@@ -39,18 +41,22 @@ pub(super) async fn start(
     if detached {
         leave_the_terminal();
     }
+    let to_log = log::is_json(&sources.env)?;
     let kit = assemble::kit(loaded.config.clone(), &sources.env, Mode::Service)?;
     let keep_trying = matches.get_flag("keep_trying");
     let stop = interrupted();
     let host = Arc::new(Host::service(kit.clone(), &loaded));
-    let recorder = host.clone();
+    let (recorder, watched) = (host.clone(), (kit.clone(), stop.clone()));
     // Whoever starts it detached may serve that address already.
     let serving = match loaded.http.filter(|_| !matches.get_flag("no_http")) {
-        Some(_) => Some(serve_http(&loaded, host.clone(), stop.clone()).await?),
+        Some(_) => Some(serve_http(&loaded, host.clone(), to_log, stop.clone()).await?),
         None => None,
     };
     let ready = || {
         tracing::info!(instance = loaded.config.instance, "ready");
+        if !detached {
+            tokio::spawn(supervisor::tell(watched.0, keep_trying, watched.1));
+        }
         // Whoever had a detached service started keeps the record of it.
         if let (Some(entry), false) = (operations::find(operations::START), detached) {
             let call = Call::by("ipfs-accelerate", Transport::Cli);
@@ -78,13 +84,14 @@ async fn ask(sources: Sources, arguments: Arguments, output: &Output) -> Result<
 async fn serve_http(
     loaded: &Loaded,
     host: Arc<Host>,
+    to_log: bool,
     stop: tokio_util::sync::CancellationToken,
 ) -> Result<tokio::task::JoinHandle<()>> {
     let Some(address) = loaded.http else { return Err(super::odd()) };
     let access = http::Access::of(loaded)?;
     let routes = http::routes(host.clone(), &access);
     let listening = http::Listening::bind(address, access).await?;
-    output::announce(&listening)?;
+    output::announce(&listening, to_log)?;
     let server = McpServer::new(host, false);
     Ok(tokio::spawn(listening.serve(http::by_role(server), routes, stop)))
 }

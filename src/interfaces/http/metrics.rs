@@ -5,17 +5,20 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use super::measures;
 use super::webhooks::Deliveries;
 use crate::interfaces::host::Host;
 use crate::views::Status;
 
 pub(super) async fn scrape(State((host, deliveries)): State<(Arc<Host>, Deliveries)>) -> Response {
-    match host.status().await.map(|status| text(&status, deliveries)) {
+    // What is counted and measured is known where the loop is.
+    let further = host.holder().map(|kit| measures::registries(&kit));
+    match host.status().await.map(|status| text(&status, deliveries, further)) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
@@ -25,7 +28,7 @@ pub(super) async fn scrape(State((host, deliveries)): State<(Arc<Host>, Deliveri
 }
 
 /// Status is the one truth; the registry is only its rendering, made for each scrape.
-fn text(status: &Status, deliveries: Deliveries) -> String {
+fn text(status: &Status, deliveries: Deliveries, further: Option<[Registry; 2]>) -> String {
     let mut registry = Registry::with_prefix("runner_kit");
     let mut gauge = |name: &str, help: &str, value: usize| {
         let value = i64::try_from(value).unwrap_or(i64::MAX);
@@ -57,7 +60,9 @@ fn text(status: &Status, deliveries: Deliveries) -> String {
     counter("provisioned_runners", "Runners launched since the start", status.provisioned_runners);
     registry.register("webhook_deliveries", "Webhooks that came, by outcome", deliveries);
     let mut text = String::new();
-    match encode(&mut text, &registry) {
+    let mut all = std::iter::once(registry).chain(further.into_iter().flatten());
+    let encoded = all.try_for_each(|registry| encode_registry(&mut text, &registry));
+    match encoded.and_then(|()| encode_eof(&mut text)) {
         Ok(()) => text,
         // A String takes everything.
         Err(_) => String::new(),

@@ -14,7 +14,9 @@ mod codes;
 mod connections;
 mod door;
 mod endpoint;
+mod health;
 mod link;
+mod measures;
 mod metrics;
 mod page;
 mod refusal;
@@ -27,10 +29,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
 use rmcp::ServerHandler;
 use tokio::net::TcpListener;
@@ -133,11 +135,7 @@ pub fn by_role(server: McpServer) -> impl Fn(Role) -> McpServer {
 /// from those whom `access` knows.
 pub fn routes(host: Arc<Host>, access: &Access) -> Routes {
     let webhooks = Webhooks::new(host.clone(), access.webhooks());
-    let open = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .with_state(host.clone())
-        .merge(page::routes());
+    let open = health::routes(host.clone()).merge(page::routes());
     let guarded = Router::new()
         .route("/metrics", get(metrics::scrape))
         .with_state((host, webhooks.deliveries()));
@@ -188,25 +186,4 @@ async fn nothing() -> Refusal {
         StatusCode::NOT_FOUND,
         Error::new(Code::NotFound, "There is nothing here.", remedy),
     )
-}
-
-/// Ready is a loop that runs and last saw what it looked for.
-async fn ready(State(host): State<Arc<Host>>) -> Response {
-    let (status, text) = match host.status().await {
-        Ok(state) if state.running && state.last_check.is_some() && state.last_error.is_none() => {
-            (StatusCode::OK, "ready\n".to_owned())
-        }
-        Ok(state) => {
-            let why = match &state.last_error {
-                Some(error) => error.code.as_str(),
-                None if state.running => "the first look is under way",
-                None => "the autoscaler is not running",
-            };
-            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n"))
-        }
-        Err(error) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", error.code.as_str()))
-        }
-    };
-    (status, text).into_response()
 }

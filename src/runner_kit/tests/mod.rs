@@ -1,5 +1,6 @@
 //! The loop and the operations in virtual time.
 
+mod alive;
 mod bounds;
 mod heard;
 mod lessons;
