@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Assigned, Heard, JobState, LAG, Standing, Watched};
 use crate::error::Error;
-use crate::model::{Counted, Demand, Repo, RepoDemand, RunningJob, Scope};
+use crate::model::{Counted, Demand, Job, Repo, RepoDemand, RunningJob, Scope};
 
 /// Events are remembered for at most this long, without a poll that knows better: GitHub lets a job
 /// wait for 24 hours (docs.github.com: actions limits).
@@ -15,6 +15,9 @@ const MEMORY: TimeDelta = TimeDelta::hours(24);
 const ENDED: TimeDelta = TimeDelta::hours(1);
 /// Jobs that events have told of; beyond it the oldest are left to polls.
 const MOST: usize = 20_000;
+/// An answer is overtaken by one that was asked for at most this much later; more, and the clock was
+/// set back in between.
+const LATE: TimeDelta = TimeDelta::seconds(30);
 /// A job that GitHub lists for this long and gives to no scale set of its scope is looked after
 /// without it.
 const OVERDUE: TimeDelta = TimeDelta::seconds(60);
@@ -28,6 +31,8 @@ pub(super) struct Known {
     blind: Option<Error>,
     heard: BTreeMap<u64, Heard>,
     pub(super) sets: BTreeMap<Scope, Assigned>,
+    /// Since when a scale set always had jobs of which only the number is known.
+    counted_since: BTreeMap<Scope, DateTime<Utc>>,
     pub(super) standing: Standing,
     pub(super) revision: u64,
 }
@@ -64,11 +69,14 @@ impl Known {
         seen: Result<RepoDemand, Error>,
         began: DateTime<Utc>,
     ) -> bool {
-        if self.looked.get(repo).is_some_and(|looked| looked.began > began) {
+        let overtook = |looked: &Looked| looked.began > began && looked.began - began < LATE;
+        if self.looked.get(repo).is_some_and(overtook) {
             return false;
         }
         if seen.is_ok() {
-            self.heard.retain(|_, heard| heard.job.repo != *repo || outlasts(heard, began));
+            // What comes from the future was told before the clock was set back.
+            let counts = |heard: &Heard| outlasts(heard, began) && heard.at - began < LATE;
+            self.heard.retain(|_, heard| heard.job.repo != *repo || counts(heard));
         }
         let before = self.looked.insert(repo.clone(), Looked { began, seen });
         let now = self.looked.get(repo).map(|looked| &looked.seen);
@@ -105,6 +113,10 @@ impl Known {
     }
 
     pub(super) fn assign(&mut self, scope: &Scope, assigned: Option<Assigned>) -> bool {
+        match assigned.as_ref().filter(|assigned| assigned.more > 0) {
+            Some(some) => drop(self.counted_since.entry(scope.clone()).or_insert(some.at)),
+            None => drop(self.counted_since.remove(scope)),
+        }
         let before = match assigned {
             Some(assigned) => self.sets.insert(scope.clone(), assigned),
             None => self.sets.remove(scope),
@@ -116,6 +128,17 @@ impl Known {
     pub(super) fn restless(&self) -> BTreeSet<Repo> {
         let open = self.heard.values().filter(|heard| heard.state != JobState::Completed);
         open.map(|heard| heard.job.repo.clone()).collect()
+    }
+
+    /// Jobs of which others tell that they have begun or are over, and told so at `at` or later.
+    fn begun_since(&self, at: DateTime<Utc>) -> HashSet<(u64, &str)> {
+        let heard = self.heard.values().filter(|heard| heard.at >= at);
+        let heard = heard.filter(|heard| heard.state.rank() > JobState::Queued.rank());
+        let heard = heard.map(|heard| (heard.job.run_id, heard.job.name.as_str()));
+        let looked = self.looked.values().filter(|looked| looked.began >= at);
+        let looked = looked.filter_map(|looked| looked.seen.as_ref().ok());
+        let looked = looked.flat_map(|seen| &seen.in_progress);
+        heard.chain(looked.map(|one| (one.job.run_id, one.job.name.as_str()))).collect()
     }
 
     pub(super) fn demand(&self, now: DateTime<Utc>) -> Demand {
@@ -131,7 +154,11 @@ impl Known {
             let repo = &heard.job.repo;
             correct(repos.entry(repo.clone()).or_insert_with(|| nothing(repo)), heard);
         }
-        let counted = self.sets.iter().map(|(scope, set)| give(&mut repos, scope, set, now));
+        let counted = self.sets.iter().map(|(scope, set)| {
+            let begun = self.begun_since(set.at);
+            let since = self.counted_since.get(scope).copied().unwrap_or(set.at);
+            give(&mut repos, scope, set, &begun, since, now)
+        });
         let counted = counted.filter(|counted| counted.jobs > 0).collect();
         let is_new = |repo: &&Repo| !self.looked.contains_key(*repo) && !unseen.contains_key(*repo);
         Demand {
@@ -204,6 +231,8 @@ fn give(
     repos: &mut BTreeMap<Repo, RepoDemand>,
     scope: &Scope,
     set: &Assigned,
+    begun: &HashSet<(u64, &str)>,
+    since: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Counted {
     let told: HashSet<(u64, &str)> =
@@ -223,7 +252,8 @@ fn give(
             !counted
         });
     }
-    for job in &set.queued {
+    let waits = |job: &&Job| !begun.contains(&(job.run_id, job.name.as_str()));
+    for job in set.queued.iter().filter(waits) {
         let seen = repos.entry(job.repo.clone()).or_insert_with(|| nothing(&job.repo));
         seen.queued.push(job.clone());
         seen.pending = seen.pending.max(1);
@@ -237,5 +267,5 @@ fn give(
         }
     }
     let (scope, labels) = (scope.clone(), set.labels.clone());
-    Counted { scope, labels, jobs: set.more, seen_at: set.at }
+    Counted { scope, labels, jobs: set.more, since, seen_at: set.at }
 }

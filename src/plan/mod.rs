@@ -21,7 +21,7 @@ pub use view::{Limits, View, used};
 use self::cover::{Need, Ready, Supply, fits, take};
 
 use crate::model::{
-    Container, Demand, Job, Origin, Phase, Repo, Runner, Scope, is_hosted, served_by,
+    Container, Counted, Demand, Job, Origin, Phase, Repo, Runner, Scope, is_hosted, served_by,
 };
 use crate::supply::Spent;
 
@@ -336,7 +336,8 @@ fn useless(runner: &Runner, view: &View<'_>) -> Option<Removal> {
     }
     let container = &runner.container;
     match runner.phase {
-        Phase::Starting if waited(container.created_at) >= START_TIMEOUT => {
+        // By a clock that was set back it may not be created yet.
+        Phase::Starting if waited(container.created_at.min(runner.since)) >= START_TIMEOUT => {
             Some(Removal::NeverOnline)
         }
         Phase::Idle if waited(runner.since) >= LOST_TIMEOUT => {
@@ -344,7 +345,12 @@ fn useless(runner: &Runner, view: &View<'_>) -> Option<Removal> {
                 waited(job.queued_at) >= LOST_TIMEOUT
                     && fits(Need::of(job), &container.scope, &container.labels)
             };
-            view.demand?.jobs().any(waits_for_it).then_some(Removal::Deaf)
+            let some_wait = |counted: &Counted| {
+                waited(counted.since) >= LOST_TIMEOUT && counted.scope == container.scope
+            };
+            let demand = view.demand?;
+            let is_deaf = demand.jobs().any(waits_for_it) || demand.counted.iter().any(some_wait);
+            is_deaf.then_some(Removal::Deaf)
         }
         _ => None,
     }
