@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
+use super::trouble::Troubles;
 use super::{Asker, Outcome, Reconciler, Reply, SPACING};
 use crate::error::{Error, Result};
 use crate::lifecycle::{Observation, Parts, name_prefix};
@@ -15,6 +16,10 @@ use crate::pace::{self, Mood};
 use crate::plan::{Action, Ask, Held, View, is_live};
 use crate::ports::{Decided, Registration};
 use crate::snapshot::EventKind;
+use crate::supply::Memory;
+
+/// A clock that is corrected by less does no harm.
+const SET_BACK: TimeDelta = TimeDelta::seconds(1);
 
 /// A look that came back.
 pub(super) struct Looked {
@@ -241,6 +246,7 @@ impl Reconciler {
 
     /// Joins the containers with what GitHub says of them.
     pub(super) fn join(&mut self) {
+        self.heed_clock();
         let online: Vec<_> = self.runners.iter().map(|one| one.container.name.clone()).collect();
         let online: std::collections::HashSet<String> =
             online.into_iter().filter(|name| self.memory.was_online(name)).collect();
@@ -251,6 +257,17 @@ impl Reconciler {
                 self.troubles.launch_succeeded(repo.as_ref());
             }
         }
+    }
+
+    /// What is remembered by a clock that was set back since would hold for as long as it was set
+    /// back: the loop begins anew, as after a restart.
+    fn heed_clock(&mut self) {
+        let now = (self.parts.clock)();
+        if now < self.decided_at - SET_BACK {
+            tracing::warn!(%now, before = %self.decided_at, "the clock was set back");
+            (self.memory, self.troubles) = (Memory::default(), Troubles::default());
+        }
+        self.decided_at = now;
     }
 
     fn decide(&self, demand: Option<&Demand>, asked: &[Ask]) -> Vec<Action> {

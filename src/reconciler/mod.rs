@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -100,6 +101,8 @@ pub(crate) struct Reconciler {
     commands: mpsc::Receiver<Command>,
     published: Arc<watch::Sender<Snapshot>>,
     memory: Memory,
+    /// When something was last decided; the clock is not to be before that.
+    decided_at: DateTime<Utc>,
     /// As the last listing showed them.
     containers: Vec<Container>,
     /// These, joined with what GitHub says of them.
@@ -169,6 +172,7 @@ impl Reconciler {
             commands,
             published,
             memory: Memory::default(),
+            decided_at: DateTime::UNIX_EPOCH,
             containers: Vec::new(),
             runners: Vec::new(),
             demand: None,
