@@ -228,6 +228,7 @@ impl Run {
         let warm: Vec<_> = state.setting.warm().cloned().collect();
         if state.rng.bool() && !names.is_empty() {
             let name = names[state.rng.usize(..names.len())].clone();
+            state.containers.get_mut(&name).unwrap().is_faulty = true;
             tokio::spawn(async move {
                 let _ = tokio::time::timeout(patience, kit.stop_runner_container(&name, false)).await;
             });

@@ -172,9 +172,4 @@ impl Setting {
     pub(super) fn chance(&self, fault: Fault) -> f64 {
         self.chances.get(&fault).copied().unwrap_or_default()
     }
-
-    /// Whether `fault` may occur at all.
-    pub(super) fn has(&self, fault: Fault) -> bool {
-        self.chance(fault) > 0.0
-    }
 }
