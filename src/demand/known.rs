@@ -235,8 +235,9 @@ fn give(
     since: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Counted {
-    let told: HashSet<(u64, &str)> =
-        set.queued.iter().map(|job| (job.run_id, job.name.as_str())).collect();
+    let queued = set.queued.iter().map(|job| (job.run_id, job.name.as_str()));
+    let running = set.in_progress.iter().map(|(_, one)| (one.job.run_id, one.job.name.as_str()));
+    let told: HashSet<(u64, &str)> = queued.chain(running).collect();
     let mut unnamed = set.more;
     for seen in repos.values_mut() {
         seen.queued.retain(|job| {

@@ -248,6 +248,14 @@ fn a_job_that_others_have_seen_begin_since_its_scale_set_spoke_waits_no_more() {
 }
 
 #[test]
+fn a_job_that_its_scale_set_has_begun_does_not_wait_because_of_an_older_poll() {
+    let told = told().poll(0, &[10], &[]);
+    let in_progress = vec![(repo(), running(10, "r"))];
+    told.0.assign(&scope(), Some(Assigned { in_progress, ..assigned(&[], 0) }));
+    assert!(told.queued().is_empty());
+}
+
+#[test]
 fn it_is_known_since_when_a_scale_set_always_had_jobs_without_a_name() {
     let told = told();
     let says = |more, second| {

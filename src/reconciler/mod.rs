@@ -36,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::lifecycle::Parts;
 use crate::model::{Container, Demand, Registered, Runner, Scope};
 use crate::pace::Rate;
-use crate::plan::{Action, Ask, Held, Limits, View, used};
+use crate::plan::{Action, Ask, Held, Limits, View, plan, used};
 use crate::ports::Registration;
 use crate::snapshot::{Event, EventKind, Snapshot};
 use crate::supply::Memory;
@@ -155,7 +155,6 @@ pub(crate) struct Reconciler {
 impl Reconciler {
     pub(crate) fn new(
         parts: Parts,
-        planner: Planner,
         limits: Limits,
         instance: String,
         poll_interval: Duration,
@@ -165,7 +164,7 @@ impl Reconciler {
     ) -> Self {
         Self {
             parts,
-            planner,
+            planner: plan,
             limits,
             instance,
             poll_interval,
@@ -204,6 +203,11 @@ impl Reconciler {
             stopping: Vec::new(),
             deadline: None,
         }
+    }
+
+    /// The same loop with another planner.
+    pub(crate) fn deciding_by(self, planner: Planner) -> Self {
+        Self { planner, ..self }
     }
 
     /// Runs until nobody can ask for anything any more.

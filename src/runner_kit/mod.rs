@@ -67,7 +67,6 @@ impl RunnerKit {
         let (published, seen) = watch::channel(Snapshot::default());
         let reconciler = Reconciler::new(
             parts.clone(),
-            planner,
             limits(&config),
             config.instance.clone(),
             config.poll_interval,
@@ -75,7 +74,7 @@ impl RunnerKit {
             received,
             Arc::new(published),
         );
-        tokio::spawn(reconciler.run());
+        tokio::spawn(reconciler.deciding_by(planner).run());
         let config = Arc::new(config);
         tokio::spawn(sampling::run(config.clone(), parts.clone(), seen.clone()));
         Self {

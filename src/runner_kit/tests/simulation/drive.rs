@@ -159,7 +159,13 @@ impl Run {
         self.meddle();
         let (kill, restart) = {
             let mut state = world.state();
-            let kinds = [Fault::Kill, Fault::Restart, Fault::ClockJump, Fault::GithubOutage, Fault::EngineOutage];
+            let kinds = [
+                Fault::Kill,
+                Fault::Restart,
+                Fault::ClockJump,
+                Fault::GithubOutage,
+                Fault::EngineOutage,
+            ];
             // One of the great ones at a time, and seldom.
             let kind = kinds[state.rng.usize(..kinds.len())];
             if state.rng.u8(..4) > 0 || !state.happens(kind) {
@@ -201,7 +207,8 @@ impl Run {
             4 => world.queue(repo, run, takes(), &["self-hosted", "gpu"]),
             5 => {
                 let waits = |state: &super::world::State| {
-                    let waiting = state.jobs.iter().filter(|(_, job)| *job.state() == JobState::Queued);
+                    let waiting =
+                        state.jobs.iter().filter(|(_, job)| *job.state() == JobState::Queued);
                     waiting.map(|(id, _)| *id).collect::<Vec<_>>()
                 };
                 let mut state = world.state();
@@ -230,7 +237,8 @@ impl Run {
             let name = names[state.rng.usize(..names.len())].clone();
             state.containers.get_mut(&name).unwrap().is_faulty = true;
             tokio::spawn(async move {
-                let _ = tokio::time::timeout(patience, kit.stop_runner_container(&name, false)).await;
+                let _ =
+                    tokio::time::timeout(patience, kit.stop_runner_container(&name, false)).await;
             });
         } else if !warm.is_empty()
             && let Scope::Repo(repo) = warm[state.rng.usize(..warm.len())].clone()
@@ -271,7 +279,8 @@ impl Run {
                 let progress = state.tally.progress.max(begun);
                 (state.now, state.now - progress > PATIENCE, state.leftovers().is_empty())
             };
-            clean_since = clean_since.filter(|_| clean && settled).or((clean && settled).then_some(now));
+            clean_since =
+                clean_since.filter(|_| clean && settled).or((clean && settled).then_some(now));
             let is_clean = clean_since.is_some_and(|since| now - since > Duration::from_secs(60));
             if over || is_clean || self.is_lost() {
                 let status = kit.status_of(&kit.published.borrow());
@@ -295,7 +304,8 @@ fn config(setting: &Setting) -> RunnerConfig {
     let config = CONFIG.get_or_init(|| {
         let env = [("HOME", "/nowhere")].into_iter().collect();
         let sources = Sources { env, ..Sources::default() };
-        let input = StartInput { labels: Some(vec!["self-hosted".into()]), ..StartInput::default() };
+        let input =
+            StartInput { labels: Some(vec!["self-hosted".into()]), ..StartInput::default() };
         load(&sources, &input).unwrap().config
     });
     RunnerConfig {

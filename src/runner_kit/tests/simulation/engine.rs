@@ -182,7 +182,8 @@ impl Port {
     fn erase(&self, container: &Container) {
         let name = &container.name;
         self.world.state().judge_stop(name);
-        let process = self.world.state().containers.get_mut(name).and_then(|one| one.process.take());
+        let process =
+            self.world.state().containers.get_mut(name).and_then(|one| one.process.take());
         if let Some(process) = process {
             process.abort();
         }

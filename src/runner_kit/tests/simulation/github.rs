@@ -19,8 +19,17 @@ impl World {
             let (name, queued_at) = (format!("job-{id}"), state.date());
             let url = format!("https://github.example/{repo}/{id}");
             let labels = Labels::new(wants);
-            let job =
-                Job { id, run_id: run, repo, scope, name, url, labels, queued_at, seen_at: queued_at };
+            let job = Job {
+                id,
+                run_id: run,
+                repo,
+                scope,
+                name,
+                url,
+                labels,
+                queued_at,
+                seen_at: queued_at,
+            };
             let is_servable = job.labels.is_subset(&Labels::new(["self-hosted"]));
             state.note(format_args!("job {id} of {} for {takes:?}", job.repo));
             state.jobs.insert(id, SimJob { job, takes, is_servable, states: Vec::new() });
@@ -79,9 +88,10 @@ impl State {
     fn give(&mut self) -> Option<(u64, JobState)> {
         let (now, date) = (self.now, self.date());
         let waiting = self.jobs.iter().filter(|(_, job)| *job.state() == JobState::Queued);
-        let mut idle = self.registrations.iter_mut().filter(|(_, one)| {
-            one.state() == Some((true, false)) && !one.is_deaf
-        });
+        let mut idle = self
+            .registrations
+            .iter_mut()
+            .filter(|(_, one)| one.state() == Some((true, false)) && !one.is_deaf);
         let fits = |one: &Registration, job: &Job| {
             one.scope == job.scope && job.labels.is_subset(&one.labels)
         };

@@ -43,9 +43,8 @@ impl State {
             return;
         }
         let (now, life) = (self.now, self.services);
-        let is_known = |one: &&SimContainer| {
-            one.known.is_some_and(|(of, since)| of == life && since < now)
-        };
+        let is_known =
+            |one: &&SimContainer| one.known.is_some_and(|(of, since)| of == life && since < now);
         let known = self.live().filter(is_known).count();
         let used = snapshot.used;
         if used < known {
@@ -63,9 +62,8 @@ impl State {
     /// What is left that has no purpose: nothing, once all is over.
     pub(super) fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
-        let open = |job: &&super::world::SimJob| {
-            job.is_servable && *job.state() != JobState::Completed
-        };
+        let open =
+            |job: &&super::world::SimJob| job.is_servable && *job.state() != JobState::Completed;
         let open: Vec<u64> = self.jobs.values().filter(open).map(|job| job.job.id).collect();
         if !open.is_empty() {
             left.push(format!("jobs {open:?} are not done"));
@@ -103,11 +101,13 @@ impl State {
             self.violated(if is_job { Invariant::Served } else { Invariant::Clean }, what);
         }
         let live = self.live().count();
-        let open = |job: &&super::world::SimJob| *job.state() == JobState::Queued && job.is_servable;
+        let open =
+            |job: &&super::world::SimJob| *job.state() == JobState::Queued && job.is_servable;
         let queued = self.jobs.values().filter(open).count();
         let told = (status.active_runners, status.capacity.used, status.queued_jobs);
         if told != (live, live, queued) {
-            let what = format!("(active, used, queued) is {told:?}, and truly {:?}", (live, live, queued));
+            let what =
+                format!("(active, used, queued) is {told:?}, and truly {:?}", (live, live, queued));
             self.violated(Invariant::Truth, what);
         }
         self.judge_launches();
@@ -115,7 +115,8 @@ impl State {
 
     fn judge_launches(&mut self) {
         // What was not seen as it was, or was forgotten, may be launched for once more.
-        let blurs = [Fault::StaleList, Fault::HookLate, Fault::Kill, Fault::Restart, Fault::ClockJump];
+        let blurs =
+            [Fault::StaleList, Fault::HookLate, Fault::Kill, Fault::Restart, Fault::ClockJump];
         // Of a job that is counted nobody can tell that it is the one that has begun.
         let unnamed = self.setting.scale_set && self.setting.counts_only;
         let blurred = unnamed || blurs.iter().any(|fault| self.faults.contains_key(fault));

@@ -62,7 +62,10 @@ fn every_planner_that_is_broken_on_purpose_is_caught() {
         let mut caught = std::collections::BTreeMap::new();
         let seed = (0..SURVIVED).find(|seed| {
             let violations = run(*seed, planner, false).violations;
-            violations.first().inspect(|(kind, what)| drop(caught.insert(*kind, what.clone()))).is_some()
+            violations
+                .first()
+                .inspect(|(kind, what)| drop(caught.insert(*kind, what.clone())))
+                .is_some()
         });
         let by = caught.keys().next();
         println!("{name:<44} {:>4} seeds, by {by:?}", seed.map_or(SURVIVED, |seed| seed + 1));

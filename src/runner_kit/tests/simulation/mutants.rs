@@ -25,13 +25,37 @@ pub(super) const MUTANTS: [Mutant; 17] = [
     Mutant { name: "takes backoff for the end", planner: despairing, breaks: &[Served] },
     Mutant { name: "does not say why jobs wait", planner: silent, breaks: &[Explained] },
     Mutant { name: "removes busy runners", planner: ruthless, breaks: &[Spared] },
-    Mutant { name: "removes runners with a short job_timeout", planner: impatient, breaks: &[Spared] },
+    Mutant {
+        name: "removes runners with a short job_timeout",
+        planner: impatient,
+        breaks: &[Spared],
+    },
     Mutant { name: "forgets registrations", planner: |v| without(v, is_forget), breaks: &[Clean] },
-    Mutant { name: "never retires", planner: |v| spares(v, Removal::Surplus), breaks: &[Clean, Served] },
-    Mutant { name: "never cleans up", planner: |v| spares(v, Removal::Finished), breaks: &[Clean, Truth] },
-    Mutant { name: "waits for ever for a start", planner: |v| spares(v, Removal::NeverOnline), breaks: &[Clean, Served] },
-    Mutant { name: "believes in the lost", planner: |v| spares(v, Removal::Lost), breaks: &[Clean, Served] },
-    Mutant { name: "believes in the deaf", planner: |v| spares(v, Removal::Deaf), breaks: &[Clean, Served] },
+    Mutant {
+        name: "never retires",
+        planner: |v| spares(v, Removal::Surplus),
+        breaks: &[Clean, Served],
+    },
+    Mutant {
+        name: "never cleans up",
+        planner: |v| spares(v, Removal::Finished),
+        breaks: &[Clean, Truth],
+    },
+    Mutant {
+        name: "waits for ever for a start",
+        planner: |v| spares(v, Removal::NeverOnline),
+        breaks: &[Clean, Served],
+    },
+    Mutant {
+        name: "believes in the lost",
+        planner: |v| spares(v, Removal::Lost),
+        breaks: &[Clean, Served],
+    },
+    Mutant {
+        name: "believes in the deaf",
+        planner: |v| spares(v, Removal::Deaf),
+        breaks: &[Clean, Served],
+    },
     Mutant { name: "forgets runners it cannot see", planner: blind, breaks: &[Bound, Justified] },
 ];
 
@@ -74,7 +98,8 @@ fn lavish(view: &View<'_>) -> Vec<Action> {
     let launches = actions.iter().filter(|one| matches!(one, Action::Launch(_)));
     let used = view.used() + launches.count();
     if used < view.limits.max_runners && view.limits.max_per_repo.is_none() {
-        let again = actions.iter().find(|one| matches!(one, Action::Launch(order) if order.job.is_some()));
+        let again =
+            actions.iter().find(|one| matches!(one, Action::Launch(order) if order.job.is_some()));
         actions.extend(again.cloned());
     }
     actions
@@ -105,7 +130,8 @@ fn silent(view: &View<'_>) -> Vec<Action> {
 
 fn ruthless(view: &View<'_>) -> Vec<Action> {
     let mut actions = plan(view);
-    let busy = view.runners.iter().find(|runner| runner.phase == Phase::Busy && runner.job.is_some());
+    let busy =
+        view.runners.iter().find(|runner| runner.phase == Phase::Busy && runner.job.is_some());
     actions.extend(busy.map(|runner| Action::Remove {
         name: runner.container.name.clone(),
         why: Removal::Overtime,

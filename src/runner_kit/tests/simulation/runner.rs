@@ -168,7 +168,12 @@ impl World {
             container.container.status = "exited".into();
             let exits = code == 0;
             state.note(format_args!("{name} ended with {code}"));
-            (state.registration_of(name).map(|id| (id, state.job_of(name).map(|job| job.job.id))), exits)
+            (
+                state
+                    .registration_of(name)
+                    .map(|id| (id, state.job_of(name).map(|job| job.job.id))),
+                exits,
+            )
         };
         self.ring();
         let Some((id, job)) = left else { return };
