@@ -62,6 +62,8 @@ pub struct Counted {
     pub labels: Labels,
     /// How many wait.
     pub jobs: usize,
+    /// Since when some always waited.
+    pub since: DateTime<Utc>,
     /// When this was known.
     pub seen_at: DateTime<Utc>,
 }

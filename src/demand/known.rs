@@ -1,6 +1,6 @@
 //! What is known of the demand, and how it is joined.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -35,6 +35,8 @@ pub(super) struct Known {
     heard: BTreeMap<u64, Heard>,
     pub(super) sets: BTreeMap<Scope, Assigned>,
     taken: Taken,
+    /// Since when a scale set always had jobs of which only the number is known.
+    counted_since: BTreeMap<Scope, DateTime<Utc>>,
     pub(super) standing: Standing,
     pub(super) revision: u64,
 }
@@ -79,7 +81,9 @@ impl Known {
             return false;
         }
         if seen.is_ok() {
-            self.heard.retain(|_, heard| heard.job.repo != *repo || outlasts(heard, began));
+            // What comes from the future was told before the clock was set back.
+            let counts = |heard: &Heard| outlasts(heard, began) && heard.at - began < OVERTAKEN;
+            self.heard.retain(|_, heard| heard.job.repo != *repo || counts(heard));
         }
         let before = self.looked.insert(repo.clone(), Looked { began, seen });
         let now = self.looked.get(repo).map(|looked| &looked.seen);
@@ -119,6 +123,10 @@ impl Known {
         if let Some(assigned) = &assigned {
             self.take(scope, assigned);
         }
+        match assigned.as_ref().filter(|assigned| assigned.more > 0) {
+            Some(some) => drop(self.counted_since.entry(scope.clone()).or_insert(some.at)),
+            None => drop(self.counted_since.remove(scope)),
+        }
         let before = match assigned {
             Some(assigned) => self.sets.insert(scope.clone(), assigned),
             None => self.sets.remove(scope),
@@ -152,6 +160,17 @@ impl Known {
         open.map(|heard| heard.job.repo.clone()).collect()
     }
 
+    /// Jobs of which others tell that they have begun or are over, and told so at `at` or later.
+    fn begun_since(&self, at: DateTime<Utc>) -> HashSet<(u64, &str)> {
+        let heard = self.heard.values().filter(|heard| heard.at >= at);
+        let heard = heard.filter(|heard| heard.state.rank() > JobState::Queued.rank());
+        let heard = heard.map(|heard| (heard.job.run_id, heard.job.name.as_str()));
+        let looked = self.looked.values().filter(|looked| looked.began >= at);
+        let looked = looked.filter_map(|looked| looked.seen.as_ref().ok());
+        let looked = looked.flat_map(|seen| &seen.in_progress);
+        heard.chain(looked.map(|one| (one.job.run_id, one.job.name.as_str()))).collect()
+    }
+
     pub(super) fn demand(&self, now: DateTime<Utc>) -> Demand {
         let mut unseen = self.lost.clone();
         let looks = self.looked.iter();
@@ -177,7 +196,11 @@ impl Known {
             let waits = |job: &Job| !is_taken(&self.taken, job);
             repos.values_mut().for_each(|seen| seen.queued.retain(waits));
         }
-        let counted = self.sets.iter().map(|(scope, set)| give(&mut repos, scope, set, now));
+        let counted = self.sets.iter().map(|(scope, set)| {
+            let begun = self.begun_since(set.at);
+            let since = self.counted_since.get(scope).copied().unwrap_or(set.at);
+            give(&mut repos, scope, set, &begun, since, now)
+        });
         let counted = counted.filter(|counted| counted.jobs > 0).collect();
         let mut looked = self.looked.keys().peekable();
         let is_new = |repo: &&Repo| {
@@ -266,6 +289,8 @@ fn give(
     repos: &mut BTreeMap<Repo, RepoDemand>,
     scope: &Scope,
     set: &Assigned,
+    begun: &HashSet<(u64, &str)>,
+    since: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Counted {
     // Several legs of a matrix may have one name.
@@ -293,7 +318,8 @@ fn give(
             !counted
         });
     }
-    for job in &set.queued {
+    let waits = |job: &&Job| !begun.contains(&(job.run_id, job.name.as_str()));
+    for job in set.queued.iter().filter(waits) {
         let seen = repos.entry(job.repo.clone()).or_insert_with(|| nothing(&job.repo));
         seen.queued.push(job.clone());
         seen.pending = seen.pending.max(1);
@@ -307,5 +333,5 @@ fn give(
         }
     }
     let (scope, labels) = (scope.clone(), set.labels.clone());
-    Counted { scope, labels, jobs: set.more, seen_at: set.at }
+    Counted { scope, labels, jobs: set.more, since, seen_at: set.at }
 }

@@ -236,6 +236,44 @@ fn while_a_scale_set_has_a_session_it_says_which_jobs_of_its_scope_wait() {
 }
 
 #[test]
+fn a_job_that_others_have_seen_begin_since_its_scale_set_spoke_waits_no_more() {
+    let begun = || JobState::InProgress { runner_name: "r".into(), started_at: None };
+    let told = told().hear(6, 11, begun());
+    told.0.assign(&scope(), Some(assigned(&[10, 11, 12], 0)));
+    assert_eq!(told.queued().len(), 3, "the set knows better what was told before");
+    let told = told.hear(8, 10, begun());
+    assert_eq!(told.queued(), [1 << 52 | 11, 1 << 52 | 12]);
+    let told = told.poll(9, &[], &[12]);
+    assert_eq!(told.queued(), [1 << 52 | 11]);
+}
+
+#[test]
+fn a_job_that_its_scale_set_has_begun_does_not_wait_because_of_an_older_poll() {
+    let told = told().poll(0, &[10], &[]);
+    let in_progress = vec![(repo(), running(10, "r"))];
+    told.0.assign(&scope(), Some(Assigned { in_progress, ..assigned(&[], 0) }));
+    assert!(told.queued().is_empty());
+}
+
+#[test]
+fn it_is_known_since_when_a_scale_set_always_had_jobs_without_a_name() {
+    let told = told();
+    let says = |more, second| {
+        let set = Assigned { at: at(second), ..assigned(&[], more) };
+        told.0.assign(&scope(), Some(set));
+        told.demand().counted.first().map(|counted| counted.since)
+    };
+    assert_eq!((says(2, 7), says(1, 50), says(0, 60)), (Some(at(7)), Some(at(7)), None));
+    assert_eq!(says(1, 70), Some(at(70)));
+}
+
+#[test]
+fn after_the_clock_was_set_back_polls_are_believed_and_old_events_are_not() {
+    let told = told().poll(3_600, &[10], &[]).hear(3_601, 11, JobState::Queued);
+    assert_eq!(told.poll(5, &[12], &[]).queued(), [12]);
+}
+
+#[test]
 fn a_job_that_no_scale_set_is_given_for_a_minute_is_looked_after_all_the_same() {
     let told = told().poll(0, &[10, 11], &[]);
     told.0.assign(&scope(), Some(assigned(&[], 0)));

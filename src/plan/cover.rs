@@ -40,7 +40,7 @@ impl<'a> Need<'a> {
     }
 
     pub(super) fn of_number(counted: &'a Counted) -> impl Iterator<Item = Self> + use<'a> {
-        let Counted { scope, labels, jobs, seen_at } = counted;
+        let Counted { scope, labels, jobs, seen_at, .. } = counted;
         let repo = match scope {
             Scope::Repo(repo) => Some(repo),
             Scope::Org(_) => None,

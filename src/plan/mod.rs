@@ -21,7 +21,8 @@ pub use view::{Limits, View, used};
 use self::cover::{Need, Ready, Supply, fits, take};
 
 use crate::model::{
-    Container, Demand, Job, Origin, Phase, Registered, Repo, Runner, Scope, is_hosted, served_by,
+    Container, Counted, Demand, Job, Origin, Phase, Registered, Repo, Runner, Scope, is_hosted,
+    served_by,
 };
 use crate::supply::Spent;
 
@@ -352,7 +353,12 @@ fn useless(runner: &Runner, view: &View<'_>) -> Option<Removal> {
                 waited(job.queued_at) >= LOST_TIMEOUT
                     && fits(Need::of(job), &container.scope, &container.labels)
             };
-            view.demand?.jobs().any(waits_for_it).then_some(Removal::Deaf)
+            let some_wait = |counted: &Counted| {
+                waited(counted.since) >= LOST_TIMEOUT && counted.scope == container.scope
+            };
+            let demand = view.demand?;
+            let is_deaf = demand.jobs().any(waits_for_it) || demand.counted.iter().any(some_wait);
+            is_deaf.then_some(Removal::Deaf)
         }
         _ => None,
     }

@@ -39,7 +39,7 @@ use crate::error::{Error, Result};
 use crate::lifecycle::Parts;
 use crate::model::{Container, Demand, Registered, Runner, Scope};
 use crate::pace::Rate;
-use crate::plan::{Action, Ask, Held, Limits, View, used};
+use crate::plan::{Action, Ask, Held, Limits, View, plan, used};
 use crate::ports::Registration;
 use crate::snapshot::{EventKind, Snapshot};
 use crate::supply::Memory;
@@ -160,7 +160,6 @@ impl Reconciler {
     #[expect(clippy::too_many_arguments, reason = "all of its state comes from one caller")]
     pub(crate) fn new(
         parts: Parts,
-        planner: Planner,
         limits: Limits,
         instance: String,
         poll_interval: Duration,
@@ -171,7 +170,7 @@ impl Reconciler {
         let journeys = Journeys::new(parts.metrics.clone());
         Self {
             parts,
-            planner,
+            planner: plan,
             limits,
             instance,
             poll_interval,
@@ -210,6 +209,11 @@ impl Reconciler {
             stopping: Vec::new(),
             deadline: None,
         }
+    }
+
+    /// The same loop with another planner.
+    pub(crate) fn deciding_by(self, planner: Planner) -> Self {
+        Self { planner, ..self }
     }
 
     /// Runs until nobody can ask for anything any more.

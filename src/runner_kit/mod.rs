@@ -69,7 +69,6 @@ impl RunnerKit {
         let (published, seen) = watch::channel(Snapshot::default());
         let reconciler = Reconciler::new(
             parts.clone(),
-            planner,
             limits(&config),
             config.instance.clone(),
             config.poll_interval,
@@ -77,7 +76,7 @@ impl RunnerKit {
             received,
             Arc::new(published),
         );
-        tokio::spawn(reconciler.run());
+        tokio::spawn(reconciler.deciding_by(planner).run());
         let config = Arc::new(config);
         tokio::spawn(sampling::run(config.clone(), parts.clone(), seen.clone()));
         Self {

@@ -22,7 +22,7 @@ fn seen(world: World, id: u64, seen: i64) -> World {
 fn counted(mut world: World, scope: Scope, jobs: usize, seen: i64) -> World {
     let labels = Labels::new(["self-hosted", "set"]);
     world.demand.as_mut().unwrap().counted =
-        vec![Counted { scope, labels, jobs, seen_at: at(seen) }];
+        vec![Counted { scope, labels, jobs, since: at(seen), seen_at: at(seen) }];
     world
 }
 
@@ -115,4 +115,15 @@ proptest! {
         prop_assert!(world.launched_jobs().len() <= launches);
         prop_assert!(world.launched_jobs().len() + 1 >= launches);
     }
+}
+
+#[test]
+fn a_runner_that_stays_idle_while_counted_jobs_wait_is_replaced() {
+    let idle = |seen| {
+        let world = counted(world(), Scope::Repo(repo("a")), 1, seen);
+        world.runner("r1", "a", Phase::Idle).last(|r| r.since = at(3500))
+    };
+    assert_eq!(idle(3590).removals(), [], "they may have come just now");
+    let removals = idle(3500).removals();
+    assert_eq!(removals, [("r1".to_owned(), Removal::Deaf)]);
 }

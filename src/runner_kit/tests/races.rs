@@ -1,7 +1,7 @@
 //! What happens at the same time, in the order that does the most harm.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -277,4 +277,23 @@ async fn a_runner_that_an_old_list_does_not_show_is_asked_for_before_it_is_remov
     };
     let removed = world.parts.remove(&runner, Removal::NeverOnline, false).await;
     assert_eq!((removed.unwrap(), world.live().await), (None, 1), "it has got a job meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_makes_no_job_wait() {
+    let world = World::new(2);
+    let back = Arc::new(AtomicU64::new(0));
+    let (seconds, clock) = (back.clone(), world.parts.clock.clone());
+    let mut parts = world.parts.clone();
+    parts.clock = Arc::new(move || clock() - Duration::from_secs(seconds.load(Ordering::Relaxed)));
+    let kit = RunnerKit::from_parts(world.kit.config().clone(), parts, Mode::InProcess);
+    world.github.change(|state| state.crash = Some(1));
+    world.github.queue("a", 1, 5);
+    kit.start_autoscaler().await.unwrap();
+    world.until("a launch has failed", |world| !world.engine.launched().is_empty()).await;
+    world.pass(2).await;
+    back.store(3_600, Ordering::Relaxed);
+    world.github.change(|state| state.crash = None);
+    world.pass(300).await;
+    assert_eq!(world.github.done(), 1, "not only when the clock is there again");
 }

@@ -94,7 +94,13 @@ impl Run {
             let mut state = names.state();
             Ok((0..8).map(|_| state.rng.lowercase()).collect())
         });
-        let config = config(&world.state().setting);
+        let (config, scale_set) = {
+            let state = world.state();
+            (config(&state.setting), state.setting.scale_set)
+        };
+        if scale_set {
+            tokio::spawn(port.clone().listen(Scope::org("acme")));
+        }
         let kit = RunnerKit::planned(config, parts, Mode::InProcess, self.planner);
         // It answers once the loop has begun; its status may wait for an engine that is away.
         let _ = tokio::time::timeout(Duration::from_secs(60), kit.start_unchecked()).await;
@@ -150,6 +156,7 @@ impl Run {
     async fn stir(&mut self) {
         let world = self.world.clone();
         self.work();
+        self.meddle();
         let (kill, restart) = {
             let mut state = world.state();
             let kinds = [
@@ -213,6 +220,32 @@ impl Run {
                 cancelled.into_iter().for_each(|id| world.bring(id, JobState::Completed));
             }
             _ => {}
+        }
+    }
+
+    /// Somebody starts or stops a runner by hand, and may not wait for it.
+    fn meddle(&self) {
+        let Some(kit) = self.kit.clone() else { return };
+        let mut state = self.world.state();
+        if !state.setting.meddler || state.rng.bool() {
+            return;
+        }
+        let patience = Duration::from_millis(state.rng.u64(10..20_000));
+        let names: Vec<_> = state.containers.keys().cloned().collect();
+        let warm: Vec<_> = state.setting.warm().cloned().collect();
+        if state.rng.bool() && !names.is_empty() {
+            let name = names[state.rng.usize(..names.len())].clone();
+            state.containers.get_mut(&name).unwrap().is_faulty = true;
+            tokio::spawn(async move {
+                let _ =
+                    tokio::time::timeout(patience, kit.stop_runner_container(&name, false)).await;
+            });
+        } else if !warm.is_empty()
+            && let Scope::Repo(repo) = warm[state.rng.usize(..warm.len())].clone()
+        {
+            tokio::spawn(async move {
+                let _ = tokio::time::timeout(patience, kit.provision(Some(&repo))).await;
+            });
         }
     }
 

@@ -117,7 +117,9 @@ impl State {
         // What was not seen as it was, or was forgotten, may be launched for once more.
         let blurs =
             [Fault::StaleList, Fault::HookLate, Fault::Kill, Fault::Restart, Fault::ClockJump];
-        let blurred = blurs.iter().any(|fault| self.faults.contains_key(fault));
+        // Of a job that is counted nobody can tell that it is the one that has begun.
+        let unnamed = self.setting.scale_set && self.setting.counts_only;
+        let blurred = unnamed || blurs.iter().any(|fault| self.faults.contains_key(fault));
         let tally = self.tally.clone();
         let excused = tally.excused + tally.cancelled;
         let slack = if blurred { self.jobs.len() } else { 0 };

@@ -9,10 +9,10 @@ use chrono::TimeDelta;
 use tokio::sync::Notify;
 
 use super::setting::Fault;
-use super::world::{State, World, as_of};
-use crate::demand::{Board, JobState, Watched};
+use super::world::{SimJob, State, World, as_of};
+use crate::demand::{Assigned, Board, JobState, Watched};
 use crate::error::{Code, Error, Result};
-use crate::model::{Demand, Job, Registered, Repo, RepoDemand, RunningJob, Scope};
+use crate::model::{Demand, Job, Labels, Registered, Repo, RepoDemand, RunningJob, Scope};
 use crate::ports::{
     DemandSource, Deregistered, NewRunner, Registrar, Registration, RegistrationToken,
 };
@@ -182,7 +182,49 @@ impl Port {
     }
 }
 
+impl Port {
+    /// Tells what a scale set of `scope` says, as long as its session lasts, and again when it has
+    /// another.
+    pub(super) async fn listen(self: Arc<Self>, scope: Scope) {
+        loop {
+            self.wait(200, 2_000).await;
+            let (assigned, lost) = {
+                let mut state = self.world.state();
+                (state.assigned(&scope), state.happens(Fault::SessionLost))
+            };
+            let is_away = self.world.is_away();
+            if lost || is_away {
+                self.board.assign(&scope, None);
+                self.wait(5_000, 60_000).await;
+            } else {
+                self.board.assign(&scope, Some(assigned));
+            }
+        }
+    }
+}
+
 impl State {
+    /// The jobs of `scope` as a scale set tells them.
+    fn assigned(&self, scope: &Scope) -> Assigned {
+        let labels = Labels::new(["self-hosted"]);
+        let at = self.date() + self.clock_is_off_by;
+        let (mut queued, mut in_progress, mut more) = (Vec::new(), Vec::new(), 0);
+        let ours = |job: &&SimJob| job.job.scope == *scope && job.is_servable;
+        for job in self.jobs.values().filter(ours) {
+            match job.state() {
+                JobState::Queued if self.setting.counts_only => more += 1,
+                JobState::Queued => queued.push(Job { seen_at: at, ..job.job.clone() }),
+                JobState::InProgress { runner_name, started_at } => {
+                    let (runner_name, started_at) = (runner_name.clone(), *started_at);
+                    let running = RunningJob { job: job.job.named(), runner_name, started_at };
+                    in_progress.push((job.job.repo.clone(), running));
+                }
+                _ => {}
+            }
+        }
+        Assigned { labels, queued, in_progress, more, at }
+    }
+
     /// The jobs of `repo` as they were at `at`.
     fn shown(
         &self,

@@ -64,11 +64,13 @@ pub(super) enum Fault {
     Kill,
     /// The service is stopped and started.
     Restart,
+    /// The session of the scale set breaks off.
+    SessionLost,
 }
 
 impl Fault {
     /// All of them, each with the greatest chance that a run may give it.
-    pub(super) const ALL: [(Self, f64); 30] = [
+    pub(super) const ALL: [(Self, f64); 31] = [
         (Self::RequestLost, 0.1),
         (Self::AnswerLost, 0.1),
         (Self::ServerError, 0.2),
@@ -99,6 +101,7 @@ impl Fault {
         (Self::ClockJump, 0.3),
         (Self::Kill, 0.7),
         (Self::Restart, 0.4),
+        (Self::SessionLost, 0.1),
     ];
 }
 
@@ -115,6 +118,12 @@ pub(super) struct Setting {
     pub(super) jit: bool,
     /// Whether GitHub tells of jobs.
     pub(super) hooks: bool,
+    /// Whether the organisation has a scale set.
+    pub(super) scale_set: bool,
+    /// Whether that tells the number of its jobs alone.
+    pub(super) counts_only: bool,
+    /// Whether somebody starts and stops runners by hand.
+    pub(super) meddler: bool,
     pub(super) repos: Vec<(Repo, Scope)>,
     /// How long things go wrong.
     pub(super) storm: Duration,
@@ -151,6 +160,9 @@ impl Setting {
             poll_interval: Duration::from_secs([5, 30, 120, 600][rng.usize(..4)]),
             jit: rng.bool(),
             hooks: rng.bool(),
+            scale_set: rng.u8(..3) == 0,
+            counts_only: rng.bool(),
+            meddler: rng.u8(..3) == 0,
             repos: repos.into_iter().take(count).map(home).collect(),
             storm: Duration::from_secs(rng.u64(120..900)),
             chances,
@@ -159,10 +171,5 @@ impl Setting {
 
     pub(super) fn chance(&self, fault: Fault) -> f64 {
         self.chances.get(&fault).copied().unwrap_or_default()
-    }
-
-    /// Whether `fault` may occur at all.
-    pub(super) fn has(&self, fault: Fault) -> bool {
-        self.chance(fault) > 0.0
     }
 }
