@@ -24,6 +24,8 @@ const LAUNCHES: usize = 16;
 
 /// Tells the time; tests choose it.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+/// Tells what the name of the next runner ends with; tests choose it.
+pub type Suffix = Arc<dyn Fn() -> Result<String> + Send + Sync>;
 
 /// The adapters that a service object works with.
 #[derive(Clone)]
@@ -44,6 +46,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
+    /// The ends of runners' names.
+    pub suffix: Suffix,
     host: Arc<OnceCell<Host>>,
     permits: Arc<Semaphore>,
 }
@@ -80,7 +84,20 @@ impl Parts {
         let permits = Arc::new(Semaphore::new(LAUNCHES));
         let samples = Arc::new(Samples::in_memory());
         let (board, metrics, host) = (Arc::default(), Arc::default(), Arc::default());
-        Self { source, registrar, engine, board, history, samples, metrics, clock, host, permits }
+        let suffix = Arc::new(random_suffix);
+        Self {
+            source,
+            registrar,
+            engine,
+            board,
+            history,
+            samples,
+            metrics,
+            clock,
+            suffix,
+            host,
+            permits,
+        }
     }
 
     /// What the engine's host is; asked once.
@@ -130,6 +147,7 @@ impl Parts {
     ) -> Result<String, Failure> {
         // A pull can take many minutes: nothing has begun yet that would have to be finished.
         tokio::select! {
+            biased;
             ready = self.engine.prepare(pulling) => ready.map_err(Failure::Image)?,
             () = cancelled.cancelled() => return Err(Failure::Cancelled),
         }
@@ -145,6 +163,7 @@ impl Parts {
             }
         };
         let permit = tokio::select! {
+            biased;
             permit = self.permits.acquire() => permit,
             () = cancelled.cancelled() => {
                 self.take_back(&runner.scope, &registration).await;
@@ -235,10 +254,16 @@ impl Parts {
 
     async fn deregister(&self, runner: &Runner) -> Result<Deregistered> {
         let container = &runner.container;
+        if container.ended && runner.certain && runner.registered.is_none() {
+            // It has dropped it already. Were it wrong, the next looks would find a registration of
+            // ours without a container.
+            return Ok(Deregistered::Gone);
+        }
         let known = container.runner_id.or(runner.registered.as_ref().map(|found| found.id));
         let id = match known {
             Some(id) => Some(id),
-            None if runner.certain => None,
+            // A list may be some seconds old, and a runner that lives have got a job since.
+            None if runner.certain && container.ended => None,
             None => self.registrar.find(&container.scope, &container.name).await?,
         };
         match id {
@@ -277,6 +302,20 @@ pub(crate) fn name_prefix(instance: &str, engine_id: &str) -> String {
     let tame = engine_id.chars().filter(char::is_ascii_alphanumeric);
     let engine: String = tame.take(6).collect::<String>().to_ascii_lowercase();
     format!("ipfs-{instance}-{engine}-")
+}
+
+/// Eight letters and digits that no other runner has.
+fn random_suffix() -> Result<String> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bytes = [0u8; 8];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::internal(
+            format!("The system gives no random numbers: {error}."),
+            "Check /dev/urandom.",
+        )
+    })?;
+    let letter = |byte: u8| ALPHABET.get(usize::from(byte) % ALPHABET.len()).copied();
+    Ok(bytes.into_iter().filter_map(letter).map(char::from).collect())
 }
 
 /// The repository that a container is for, or the organisation.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::{Container, Demand, Labels, Phase, Registered, Runner, RunningJob, Scope};
+use crate::model::{Container, Demand, Labels, Phase, Registered, Repo, Runner, RunningJob, Scope};
 
 /// How long it is remembered what has gone: longer than any job is believed to wait unasked.
 const MOURNED: TimeDelta = TimeDelta::minutes(30);
@@ -17,6 +17,8 @@ const MOURNED: TimeDelta = TimeDelta::minutes(30);
 pub struct Memory {
     seen: BTreeMap<String, Seen>,
     spent: Vec<Spent>,
+    /// Gone, and spent on nothing; a list that is a moment old may show them still.
+    dismissed: BTreeSet<String>,
 }
 
 /// A runner that is no more, and may have had a job that is not known.
@@ -58,9 +60,17 @@ impl Memory {
         &self.spent
     }
 
+    /// The clock was set forward by `jump`, or back: what has lasted so long has lasted no longer.
+    pub fn shift(&mut self, jump: TimeDelta) {
+        for seen in self.seen.values_mut() {
+            seen.since += jump;
+            seen.lost_since = seen.lost_since.map(|since| since + jump);
+        }
+    }
+
     /// The runner `name` is no more, and has certainly taken no job.
     pub fn dismiss(&mut self, name: &str) {
-        self.seen.remove(name);
+        self.dismissed.insert(name.to_owned());
         self.spent.retain(|spent| spent.name != name);
     }
 
@@ -74,11 +84,13 @@ impl Memory {
         now: DateTime<Utc>,
     ) -> Vec<Runner> {
         self.bury(&containers, now);
-        let running = demand.into_iter().flat_map(|demand| &demand.repos);
-        let jobs: HashMap<&str, &RunningJob> = running
-            .flat_map(|repo| &repo.in_progress)
-            .map(|job| (job.runner_name.as_str(), job))
-            .collect();
+        // Whoever may register runners elsewhere may give them the names of ours.
+        let mut jobs: HashMap<&str, Vec<(&Repo, &RunningJob)>> = HashMap::new();
+        for seen in demand.into_iter().flat_map(|demand| &demand.repos) {
+            for job in &seen.in_progress {
+                jobs.entry(&job.runner_name).or_default().push((&seen.repo, job));
+            }
+        }
         let listed: HashMap<(&Scope, &str), &Registered> = registered
             .iter()
             .flat_map(|(scope, all)| all.iter().map(move |one| ((scope, one.name.as_str()), one)))
@@ -86,7 +98,9 @@ impl Memory {
         let join = |container: Container| {
             let certain = registered.contains_key(&container.scope);
             let found = listed.get(&(&container.scope, container.name.as_str())).copied();
-            let job = jobs.get(container.name.as_str()).copied();
+            let named = jobs.get(container.name.as_str()).into_iter().flatten();
+            let mut own = named.filter(|(repo, _)| container.scope.covers(repo));
+            let job = own.next().map(|(_, job)| *job);
             let before = self.seen.get(&container.name);
             let seen = look(&container, certain, found, job, before, now);
             let runner = Runner {
@@ -108,16 +122,20 @@ impl Memory {
     /// Remembers those that have gone since the last time.
     fn bury(&mut self, containers: &[Container], now: DateTime<Utc>) {
         self.spent.retain(|spent| now - spent.at < MOURNED);
+        // A clock that was set back must not let them cover what is seen from now on.
+        self.spent.iter_mut().for_each(|spent| spent.at = spent.at.min(now));
         let there: BTreeSet<&str> = containers.iter().map(|one| one.name.as_str()).collect();
         let gone: Vec<String> =
             self.seen.keys().filter(|name| !there.contains(name.as_str())).cloned().collect();
         for name in gone {
             let Some(seen) = self.seen.remove(&name) else { continue };
-            if !seen.explained {
+            if !seen.explained && !self.dismissed.contains(&name) {
                 let Seen { scope, labels, spent_at, .. } = seen;
-                self.spent.push(Spent { name, scope, labels, at: spent_at.unwrap_or(now) });
+                let at = spent_at.unwrap_or(now).min(now);
+                self.spent.push(Spent { name, scope, labels, at });
             }
         }
+        self.dismissed.retain(|name| there.contains(name.as_str()));
     }
 }
 
@@ -153,7 +171,7 @@ fn look(
         known: known || online,
         lost_since: lost.then(|| before.and_then(|seen| seen.lost_since).unwrap_or(now)),
         // One that is idle after all has taken nothing.
-        spent_at: is_spent.then(|| before.and_then(|seen| seen.spent_at).unwrap_or(now)),
+        spent_at: is_spent.then(|| before.and_then(|seen| seen.spent_at).unwrap_or(now).min(now)),
         explained: job.is_some() || is_spent && before.is_some_and(|seen| seen.explained),
     }
 }
@@ -302,6 +320,45 @@ mod tests {
     }
 
     #[test]
+    fn one_that_was_dismissed_while_a_list_still_shows_it_is_spent_on_nothing() {
+        let mut memory = Memory::default();
+        see(&mut memory, 1, &listed(true, false));
+        memory.dismiss(NAME);
+        see(&mut memory, 2, &listed(true, false));
+        memory.join(vec![], &nobody(), None, at(3));
+        assert!(memory.spent().is_empty());
+        // Names are never used again, but whoever comes back is no dismissed one.
+        see(&mut memory, 4, &listed(true, false));
+        memory.join(vec![], &nobody(), None, at(5));
+        assert_eq!(memory.spent().len(), 1);
+    }
+
+    #[test]
+    fn a_strangers_runner_elsewhere_with_the_name_of_one_of_ours_says_nothing_of_it() {
+        let mut memory = Memory::default();
+        let mut demand = working(NAME);
+        demand.repos[0].repo = "o/fork".parse().unwrap();
+        let list = listed(true, false);
+        let runner = memory.join(vec![container(false)], &list, Some(&demand), at(1)).remove(0);
+        assert_eq!((runner.phase, runner.job), (Phase::Idle, None));
+        let org = Container { scope: Scope::org("O"), ..container(false) };
+        let list = [(Scope::org("o"), listed(true, false).remove(&scope()).unwrap())].into();
+        let runner = memory.join(vec![org], &list, Some(&demand), at(2)).remove(0);
+        assert_eq!(runner.phase, Phase::Busy, "an organisation's may have any job of its own");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_lets_nobody_be_spent_in_the_future() {
+        let mut memory = Memory::default();
+        see(&mut memory, 7_200, &listed(true, true));
+        assert_eq!(see(&mut memory, 3_600, &listed(true, true)).spent_at, Some(at(3_600)));
+        see(&mut memory, 7_200, &listed(true, true));
+        memory.join(vec![], &nobody(), None, at(7_201));
+        memory.join(vec![], &nobody(), None, at(3_600));
+        assert!(memory.spent().iter().all(|spent| spent.at <= at(3_600)));
+    }
+
+    #[test]
     fn whose_job_was_told_or_who_was_dismissed_is_spent_on_nothing_else() {
         let mut memory = Memory::default();
         memory.join(vec![container(false)], &listed(true, true), Some(&working(NAME)), at(1));
@@ -314,5 +371,16 @@ mod tests {
         memory.dismiss(NAME);
         memory.join(vec![], &nobody(), None, at(5));
         assert!(memory.spent().is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_makes_nothing_last_longer_or_shorter() {
+        let mut memory = Memory::default();
+        see(&mut memory, 100, &listed(true, false));
+        memory.shift(TimeDelta::seconds(-90));
+        assert_eq!(see(&mut memory, 15, &listed(true, false)).since, at(10));
+        see(&mut memory, 16, &listed(false, false));
+        memory.shift(TimeDelta::seconds(3_600));
+        assert_eq!(see(&mut memory, 3_620, &listed(false, false)).lost_since, Some(at(3_616)));
     }
 }

@@ -168,6 +168,12 @@ pub struct OperatorOptions {
     #[schemars(range(min = 16, max = 4_194_304))]
     pub pids_limit: Option<i64>,
 
+    /// Space that must be free on the disks of engine and work directories for a launch, as 10g or in
+    /// bytes; 0: however little (default 2g).
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    #[schemars(extend("examples" = ["10g"]))]
+    pub min_free_disk: Option<String>,
+
     /// When the image is pulled: when it is missing, always at a start, or never (default
     /// missing).
     #[arg(long, value_enum)]

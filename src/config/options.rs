@@ -86,6 +86,7 @@ fn default(name: &str) -> Json {
         "docker_access" => json!("socket"),
         "idle_timeout" => json!(300),
         "pids_limit" => json!(4096),
+        "min_free_disk" => json!("2g"),
         "pull" => json!("missing"),
         "allowed_owners" | "allowed_images" => json!(["*"]),
         "allowed_repos" => json!(["*/*"]),
@@ -314,7 +315,9 @@ pub fn file_schema() -> Json {
                 schema.insert("default".into(), option.default.clone());
             }
             match option.name.as_str() {
-                "memory_limit" => schema.insert("type".into(), json!(["string", "integer"])),
+                "memory_limit" | "min_free_disk" => {
+                    schema.insert("type".into(), json!(["string", "integer"]))
+                }
                 _ if option.kind() == "array" => {
                     schema.insert("type".into(), json!(["array", "string"]))
                 }

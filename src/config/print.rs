@@ -113,7 +113,7 @@ fn normal(name: &str, value: &Json) -> Json {
     let checked = option(name).and_then(|option| option.check(&value_of("", value)).ok());
     let value = checked.unwrap_or_else(|| value.clone());
     match (name, &value) {
-        ("memory_limit", Json::String(text)) => {
+        ("memory_limit" | "min_free_disk", Json::String(text)) => {
             size(text).map_or(value, |bytes| json!(size_text(bytes)))
         }
         ("labels", Json::Array(list)) => json!(Labels::new(list.iter().filter_map(Json::as_str))),

@@ -15,7 +15,7 @@ use super::given::{Registration, plain};
 use super::layers::Environment;
 use super::options::{option, options};
 use super::print::{Row, rows};
-use super::rules::{address, size};
+use super::rules::{address, size, size_or_none};
 use super::{Bounds, Globs, Profile, RegistrationKind, RunnerConfig, RunnerEnv, ScopeKind};
 use crate::error::{Error, Result};
 use crate::model::{Labels, Repo};
@@ -113,6 +113,7 @@ pub(super) fn resolve(values: &Values, env: &Environment) -> Result<Loaded> {
     let runner_image: String = values.get("runner_image")?;
     let profile = Profile::of(&runner_image);
     let memory: String = values.get("memory_limit")?;
+    let disk: String = values.get("min_free_disk")?;
     let state_dir = values.path("state_dir", env)?.ok_or_else(|| {
         Error::invalid(
             "state_dir",
@@ -171,6 +172,7 @@ pub(super) fn resolve(values: &Values, env: &Environment) -> Result<Loaded> {
         memory_limit: size(&memory).ok_or_else(|| required("memory_limit"))?,
         cpu_limit: values.get("cpu_limit")?,
         pids_limit: values.get("pids_limit")?,
+        min_free_disk: size_or_none(&disk).ok_or_else(|| required("min_free_disk"))?,
         api_budget: values.get("api_budget")?,
         instance: values.get("instance")?,
         engine: values.get("engine")?,

@@ -51,6 +51,11 @@ pub(super) fn rule(name: &str) -> Rule {
             "bytes, or a number with the unit k, m, g or t, from 6m to 1024t, for example 512m",
             |text| size(text).is_some(),
         ),
+        "min_free_disk" => (
+            "a size in that range",
+            "0, bytes, or a number with the unit k, m, g or t, from 6m to 1024t, for example 10g",
+            |text| size_or_none(text).is_some(),
+        ),
         "network_mode" => {
             ("a network's name", "host, bridge, none or the name of a network", is_network)
         }
@@ -136,6 +141,11 @@ pub(super) fn size(text: &str) -> Option<u64> {
         Err(_) => return None,
     };
     (6 << 20..=1024 << 40).contains(&bytes).then_some(bytes)
+}
+
+/// The same, or 0.
+pub(super) fn size_or_none(text: &str) -> Option<u64> {
+    if text.trim() == "0" { Some(0) } else { size(text) }
 }
 
 /// `bytes` in the largest unit that says them exactly.

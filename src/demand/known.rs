@@ -1,12 +1,12 @@
 //! What is known of the demand, and how it is joined.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Assigned, Heard, JobState, LAG, Standing, Watched};
 use crate::error::Error;
-use crate::model::{Counted, Demand, Repo, RepoDemand, RunningJob, Scope};
+use crate::model::{Counted, Demand, Job, Repo, RepoDemand, RunningJob, Scope};
 
 /// Events are remembered for at most this long, without a poll that knows better: GitHub lets a job
 /// wait for 24 hours (docs.github.com: actions limits).
@@ -15,6 +15,12 @@ const MEMORY: TimeDelta = TimeDelta::hours(24);
 const ENDED: TimeDelta = TimeDelta::hours(1);
 /// Jobs that events have told of; beyond it the oldest are left to polls.
 const MOST: usize = 20_000;
+/// So long a job is believed to wait that a poll saw, where no other can be made: for less than what
+/// it may have been given to is remembered.
+const BELIEVED: TimeDelta = TimeDelta::minutes(25);
+/// Polls overtake each other by less than this: none takes as long. One that is further ahead was told
+/// before the clock was set back.
+const OVERTAKEN: TimeDelta = TimeDelta::seconds(60);
 /// A job that GitHub lists for this long and gives to no scale set of its scope is looked after
 /// without it.
 const OVERDUE: TimeDelta = TimeDelta::seconds(60);
@@ -28,9 +34,14 @@ pub(super) struct Known {
     blind: Option<Error>,
     heard: BTreeMap<u64, Heard>,
     pub(super) sets: BTreeMap<Scope, Assigned>,
+    taken: Taken,
     pub(super) standing: Standing,
     pub(super) revision: u64,
 }
+
+/// Jobs, by run and name, that a scale set was given and that wait no more, and when that was told:
+/// polls and events know them by another id, and may not have heard of it yet.
+type Taken = HashMap<u64, BTreeMap<String, DateTime<Utc>>>;
 
 #[derive(Debug)]
 struct Looked {
@@ -64,7 +75,7 @@ impl Known {
         seen: Result<RepoDemand, Error>,
         began: DateTime<Utc>,
     ) -> bool {
-        if self.looked.get(repo).is_some_and(|looked| looked.began > began) {
+        if self.looked.get(repo).is_some_and(|looked| is_overtaken(began, looked.began)) {
             return false;
         }
         if seen.is_ok() {
@@ -105,6 +116,9 @@ impl Known {
     }
 
     pub(super) fn assign(&mut self, scope: &Scope, assigned: Option<Assigned>) -> bool {
+        if let Some(assigned) = &assigned {
+            self.take(scope, assigned);
+        }
         let before = match assigned {
             Some(assigned) => self.sets.insert(scope.clone(), assigned),
             None => self.sets.remove(scope),
@@ -113,27 +127,64 @@ impl Known {
         self.news(!same)
     }
 
+    /// Remembers which jobs the set of `scope` no longer waits with.
+    fn take(&mut self, scope: &Scope, set: &Assigned) {
+        self.taken.retain(|_, names| {
+            names.retain(|_, at| set.at - *at < ENDED);
+            !names.is_empty()
+        });
+        let before = self.sets.get(scope).into_iter();
+        let before = before.flat_map(|set| set.queued.iter().map(|job| (job.run_id, &job.name)));
+        let begun = set.in_progress.iter().map(|(_, running)| &running.job);
+        let begun = begun.map(|job| (job.run_id, &job.name));
+        for (run, name) in before.chain(begun) {
+            self.taken.entry(run).or_default().entry(name.clone()).or_insert(set.at);
+        }
+        for job in &set.queued {
+            if let Some(names) = self.taken.get_mut(&job.run_id) {
+                names.remove(&job.name);
+            }
+        }
+    }
+
     pub(super) fn restless(&self) -> BTreeSet<Repo> {
         let open = self.heard.values().filter(|heard| heard.state != JobState::Completed);
         open.map(|heard| heard.job.repo.clone()).collect()
     }
 
     pub(super) fn demand(&self, now: DateTime<Utc>) -> Demand {
-        let mut repos: BTreeMap<Repo, RepoDemand> = BTreeMap::new();
         let mut unseen = self.lost.clone();
-        for (repo, looked) in &self.looked {
+        let looks = self.looked.iter();
+        let looks = looks.filter_map(|(repo, looked)| {
             match self.blind.as_ref().map_or(looked.seen.as_ref(), Err) {
-                Ok(seen) => drop(repos.insert(repo.clone(), seen.clone())),
-                Err(error) => drop(unseen.insert(repo.clone(), error.clone())),
+                Ok(seen) => Some((repo.clone(), seen.clone())),
+                Err(error) => {
+                    unseen.insert(repo.clone(), error.clone());
+                    None
+                }
             }
+        });
+        // Collected: they are in order already, and there may be thousands.
+        let mut repos: BTreeMap<Repo, RepoDemand> = looks.collect();
+        for seen in repos.values_mut() {
+            seen.queued.retain(|job| now - job.seen_at < BELIEVED);
         }
         for heard in self.heard.values() {
             let repo = &heard.job.repo;
             correct(repos.entry(repo.clone()).or_insert_with(|| nothing(repo)), heard);
         }
+        if !self.taken.is_empty() {
+            let waits = |job: &Job| !is_taken(&self.taken, job);
+            repos.values_mut().for_each(|seen| seen.queued.retain(waits));
+        }
         let counted = self.sets.iter().map(|(scope, set)| give(&mut repos, scope, set, now));
         let counted = counted.filter(|counted| counted.jobs > 0).collect();
-        let is_new = |repo: &&Repo| !self.looked.contains_key(*repo) && !unseen.contains_key(*repo);
+        let mut looked = self.looked.keys().peekable();
+        let is_new = |repo: &&Repo| {
+            // Both are in the order of their names.
+            while looked.next_if(|looked| looked < repo).is_some() {}
+            looked.peek() != Some(repo) && !unseen.contains_key(*repo)
+        };
         Demand {
             repos: repos.into_values().collect(),
             counted,
@@ -155,6 +206,17 @@ impl Known {
 fn outlasts(heard: &Heard, began: DateTime<Utc>) -> bool {
     let patience = if heard.state == JobState::Completed { ENDED } else { LAG };
     began - heard.at < patience
+}
+
+/// Whether a poll that began at `began` knows less than one that began at `other`.
+fn is_overtaken(began: DateTime<Utc>, other: DateTime<Utc>) -> bool {
+    other > began && other - began < OVERTAKEN
+}
+
+/// Whether `job` was last seen before a scale set told that it waits no more.
+fn is_taken(taken: &Taken, job: &Job) -> bool {
+    let at = taken.get(&job.run_id).and_then(|names| names.get(&job.name));
+    at.is_some_and(|at| job.seen_at - *at < LAG)
 }
 
 fn nothing(repo: &Repo) -> RepoDemand {
@@ -206,15 +268,23 @@ fn give(
     set: &Assigned,
     now: DateTime<Utc>,
 ) -> Counted {
-    let told: HashSet<(u64, &str)> =
-        set.queued.iter().map(|job| (job.run_id, job.name.as_str())).collect();
+    // Several legs of a matrix may have one name.
+    let mut told: HashMap<u64, HashMap<&str, usize>> = HashMap::new();
+    for job in &set.queued {
+        *told.entry(job.run_id).or_default().entry(&job.name).or_default() += 1;
+    }
     let mut unnamed = set.more;
     for seen in repos.values_mut() {
         seen.queued.retain(|job| {
             if job.scope != *scope || !job.labels.is_subset(&set.labels) {
                 return true;
             }
-            if told.contains(&(job.run_id, job.name.as_str())) || now - job.queued_at < OVERDUE {
+            let legs = told.get_mut(&job.run_id).and_then(|legs| legs.get_mut(job.name.as_str()));
+            if let Some(left) = legs.filter(|left| **left > 0) {
+                *left -= 1;
+                return false;
+            }
+            if now - job.queued_at < OVERDUE {
                 return false;
             }
             // It is one of those that are only counted.

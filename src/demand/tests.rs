@@ -243,6 +243,7 @@ fn a_job_that_no_scale_set_is_given_for_a_minute_is_looked_after_all_the_same() 
     told.0.assign(&scope(), Some(assigned(&[10], 0)));
     assert_eq!(told.queued(), [11, 1 << 52 | 10], "this one it was given");
     told.0.assign(&scope(), Some(assigned(&[], 1)));
+    let told = told.poll(60, &[10, 11], &[]);
     assert_eq!(told.queued().len() + told.demand().counted[0].jobs, 2, "one of them is counted");
 }
 
@@ -260,4 +261,42 @@ async fn only_news_ring_the_bell() {
     assert!(!rang(&told) && told.demand().revision == revision, "a repetition");
     let told = told.poll(5, &[10], &[]);
     assert!(rang(&told), "it still waits: what it was given before may have come to nothing");
+}
+
+/// A job as the set of its scope tells it: by an id of its own.
+fn set_running(id: u64, runner: &str) -> Assigned {
+    let job = JobRef { id: 1 << 52 | id, ..running(id, runner).job };
+    let taken = RunningJob { job, ..running(id, runner) };
+    Assigned { in_progress: vec![(repo(), taken)], ..assigned(&[], 0) }
+}
+
+#[test]
+fn a_job_that_a_scale_set_has_begun_or_ended_waits_no_more_on_the_word_of_an_older_poll() {
+    let told = told().poll(0, &[10], &[]);
+    told.0.assign(&scope(), Some(assigned(&[10], 0)));
+    told.0.assign(&scope(), Some(set_running(10, "r1")));
+    assert!(told.queued().is_empty(), "it was begun");
+    told.0.assign(&scope(), Some(assigned(&[], 0)));
+    assert!(told.queued().is_empty(), "it was ended");
+    told.0.assign(&scope(), None);
+    assert!(told.queued().is_empty(), "whether the set still has a session or not");
+    assert_eq!(told.poll(60, &[10], &[]).queued(), [10], "a later poll knows better");
+}
+
+#[test]
+fn of_two_jobs_of_one_name_in_a_run_the_one_that_waits_is_not_taken_for_the_other() {
+    let twin = |id| Job { name: "leg".into(), ..job(id, 0) };
+    let told = told();
+    let queued = vec![twin(10), twin(11)];
+    let seen =
+        RepoDemand { repo: repo(), running: 0, failed: 0, pending: 1, queued, in_progress: vec![] };
+    told.0.saw(&repo(), Ok(seen), at(0));
+    let one = Job { id: 1 << 52 | 10, ..twin(10) };
+    told.0.assign(&scope(), Some(Assigned { queued: vec![one], ..assigned(&[], 0) }));
+    assert_eq!(told.queued().len(), 2, "the set was given one of them, and the other is overdue");
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_make_polls_look_overtaken() {
+    assert_eq!(told().poll(7_200, &[], &[]).poll(3_600, &[10], &[]).queued(), [10]);
 }

@@ -150,6 +150,14 @@ impl Scope {
     pub fn org(login: &str) -> Self {
         Self::Org(login.to_ascii_lowercase())
     }
+
+    /// Whether runners that are registered here may get jobs of `repo`.
+    pub fn covers(&self, repo: &Repo) -> bool {
+        match self {
+            Self::Repo(own) => own == repo,
+            Self::Org(org) => org.eq_ignore_ascii_case(repo.owner()),
+        }
+    }
 }
 
 impl fmt::Display for Scope {

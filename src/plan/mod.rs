@@ -21,7 +21,7 @@ pub use view::{Limits, View, used};
 use self::cover::{Need, Ready, Supply, fits, take};
 
 use crate::model::{
-    Container, Demand, Job, Origin, Phase, Repo, Runner, Scope, is_hosted, served_by,
+    Container, Demand, Job, Origin, Phase, Registered, Repo, Runner, Scope, is_hosted, served_by,
 };
 use crate::supply::Spent;
 
@@ -29,6 +29,8 @@ use crate::supply::Spent;
 pub const START_TIMEOUT: TimeDelta = TimeDelta::seconds(180);
 /// How long a surplus runner stays idle before it goes: its job may be on the way.
 pub const SURPLUS_GRACE: TimeDelta = TimeDelta::seconds(10);
+/// How long GitHub may list a runner whose process has ended, before it is told to drop it.
+pub const DROPPED: TimeDelta = TimeDelta::seconds(5);
 /// A runner that GitHub dropped, or that lets its jobs wait, is replaced after this long.
 pub const LOST_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
 
@@ -55,10 +57,15 @@ struct Planner<'a> {
     doomed: BTreeSet<&'a str>,
     /// Runners that will take a job.
     spoken_for: BTreeSet<&'a str>,
+    /// Jobs that have no runner since there are as many as are allowed.
+    crowded_out: usize,
 }
 
 /// Needs of one repository that no runner covers, the oldest last.
 type Queues<'a> = BTreeMap<Option<&'a Repo>, Vec<Need<'a>>>;
+
+/// A repository's turn: by its runners, then by its oldest need.
+type Turn<'a> = (usize, DateTime<Utc>, Option<u64>, Option<&'a Repo>);
 
 impl<'a> Planner<'a> {
     fn new(view: &'a View<'a>) -> Self {
@@ -74,6 +81,7 @@ impl<'a> Planner<'a> {
             share,
             doomed: BTreeSet::new(),
             spoken_for: BTreeSet::new(),
+            crowded_out: 0,
         }
     }
 
@@ -110,9 +118,16 @@ impl<'a> Planner<'a> {
     fn serve_the_jobs(&mut self) {
         let Some(demand) = self.view.demand else { return };
         let mut queues = self.uncovered(demand);
-        while let Some(need) = self.next_in_turn(&mut queues) {
+        let turns = queues.iter().filter_map(|(repo, queue)| self.turn(*repo, queue));
+        let mut turns: BTreeSet<Turn<'_>> = turns.collect();
+        while let Some((.., repo)) = turns.pop_first() {
+            let Some(queue) = queues.get_mut(&repo) else { continue };
+            let Some(need) = queue.pop() else { continue };
             match self.obstacle(need.repo) {
-                Some(why) => self.hold(need, why),
+                Some(why) => {
+                    self.crowded_out += usize::from(matches!(why, Held::AtCapacity { .. }));
+                    self.hold(need, why);
+                }
                 None => self.launch(Order {
                     scope: need.scope.clone(),
                     repo: need.repo.cloned(),
@@ -121,6 +136,7 @@ impl<'a> Planner<'a> {
                     job: need.job,
                 }),
             }
+            turns.extend(self.turn(repo, queue));
         }
     }
 
@@ -151,14 +167,11 @@ impl<'a> Planner<'a> {
         queues
     }
 
-    fn next_in_turn(&self, queues: &mut Queues<'a>) -> Option<Need<'a>> {
-        let turn = |(repo, queue): (&Option<&'a Repo>, &Vec<Need<'a>>)| {
-            let oldest = queue.last()?;
-            let share = self.share.get(&repo.cloned()).copied().unwrap_or_default();
-            Some((share, oldest.queued_at, oldest.job, *repo))
-        };
-        let (.., repo) = queues.iter().filter_map(turn).min()?;
-        queues.get_mut(&repo)?.pop()
+    /// When it is the turn of `repo`, unless it needs nothing.
+    fn turn(&self, repo: Option<&'a Repo>, queue: &[Need<'a>]) -> Option<Turn<'a>> {
+        let oldest = queue.last()?;
+        let share = self.share.get(&repo.cloned()).copied().unwrap_or_default();
+        Some((share, oldest.queued_at, oldest.job, repo))
     }
 
     fn keep_warm(&mut self) {
@@ -188,7 +201,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Idle runners that no job waits for. Of the warm ones the longest idle go first.
+    /// Idle runners that no job waits for. Of the warm ones the longest idle go first. Those that are
+    /// kept for jobs that may come make room for jobs that wait.
     fn retire_the_surplus(&mut self) {
         let (Some(demand), limits) = (self.view.demand, self.view.limits) else { return };
         let mut idle: Vec<&'a Runner> = self
@@ -204,15 +218,18 @@ impl<'a> Planner<'a> {
         for runner in idle {
             let scope = &runner.container.scope;
             let kept = kept.entry(scope).or_default();
-            if *kept < limits.min_idle && limits.warm.contains(scope) {
+            let is_kept = *kept < limits.min_idle && limits.warm.contains(scope);
+            if is_kept && self.crowded_out == 0 {
                 *kept += 1;
                 continue;
             }
             let patience = match runner.container.origin {
-                Origin::Queue => SURPLUS_GRACE.min(limits.idle_timeout),
-                Origin::Manual | Origin::Warm => limits.idle_timeout,
+                Origin::Manual => limits.idle_timeout,
+                Origin::Warm if !is_kept => limits.idle_timeout,
+                Origin::Warm | Origin::Queue => SURPLUS_GRACE.min(limits.idle_timeout),
             };
             if self.view.now - runner.since >= patience {
+                self.crowded_out -= usize::from(is_kept);
                 self.remove(name_of(runner), Removal::Surplus);
             }
         }
@@ -311,7 +328,10 @@ impl<'a> Planner<'a> {
 fn useless(runner: &Runner, view: &View<'_>) -> Option<Removal> {
     let waited = |since: DateTime<Utc>| view.now - since;
     if runner.phase == Phase::Exited {
-        return Some(Removal::Finished);
+        // GitHub drops a one-job runner after its job, mostly: a request for it would cost five points.
+        let was_there = |found: &Registered| found.online || found.busy;
+        let is_going = runner.certain && runner.registered.as_ref().is_some_and(was_there);
+        return (!is_going || waited(runner.since) >= DROPPED).then_some(Removal::Finished);
     }
     let launching = view.launching.iter().any(|launch| launch.name == name_of(runner));
     if !runner.certain || launching {
@@ -326,9 +346,7 @@ fn useless(runner: &Runner, view: &View<'_>) -> Option<Removal> {
     }
     let container = &runner.container;
     match runner.phase {
-        Phase::Starting if waited(container.created_at) >= START_TIMEOUT => {
-            Some(Removal::NeverOnline)
-        }
+        Phase::Starting if waited(runner.since) >= START_TIMEOUT => Some(Removal::NeverOnline),
         Phase::Idle if waited(runner.since) >= LOST_TIMEOUT => {
             let waits_for_it = |job: &Job| {
                 waited(job.queued_at) >= LOST_TIMEOUT

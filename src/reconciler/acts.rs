@@ -6,14 +6,14 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::answers::{given_up, random_suffix, refusal, stopping};
+use super::answers::{given_up, refusal, stopping};
 use super::told::About;
 use super::{Asker, Outcome, Reconciler};
 use crate::error::{Code, Error, Result};
 use crate::lifecycle::{Failure, Parts, subject};
 use crate::metrics::Failing;
 use crate::model::{Ended, Origin, Runner, Scope};
-use crate::plan::{Action, Order, Removal};
+use crate::plan::{Action, Held, Order, Removal};
 use crate::ports::{NewRunner, Registration};
 use crate::snapshot::{Event, EventKind};
 
@@ -101,10 +101,12 @@ impl Reconciler {
         asker: Asker,
     ) -> Result<Outcome> {
         let Order { scope, repo, labels, origin, job } = order;
-        let name = format!("{}{}", self.limits.name_prefix, random_suffix()?);
+        let name = format!("{}{}", self.limits.name_prefix, (self.parts.suffix)()?);
         self.launched_in.insert(scope.clone());
         let runner = NewRunner { name, scope, repo, labels, origin };
         let outcome = self.flights.begin(runner.clone());
+        // Also after the next decisions, which may be far away, it is known what was done for the job.
+        self.held.extend(job.map(|job| (job, Held::Covered { runner: runner.name.clone() })));
         let about = match (job, origin) {
             (Some(job), _) => format!("launching {} for job {job}", runner.name),
             (None, Origin::Manual) => format!("launching {}, asked for by hand", runner.name),
@@ -135,6 +137,7 @@ impl Reconciler {
                 std::future::pending().await
             };
             let launched = tokio::select! {
+                biased;
                 launched = launch => launched,
                 never = tie => never,
             };
@@ -187,23 +190,30 @@ impl Reconciler {
                 self.flights.succeeded(&runner, &id, self.epoch);
             }
             Worked::Launched(runner, Err(failure)) => {
-                let error = match failure {
+                let (error, is_certain) = match failure {
                     Failure::Image(error) => {
                         self.troubles.image_failed(&error, now);
-                        error
+                        (error, true)
                     }
                     Failure::Runner(error) => {
                         self.troubles.launch_failed(runner.repo.as_ref(), &error, now);
-                        error
+                        (error, false)
                     }
-                    Failure::Cancelled if self.stopping.is_empty() => given_up(),
-                    Failure::Cancelled => stopping(),
+                    Failure::Cancelled if self.stopping.is_empty() => (given_up(), true),
+                    Failure::Cancelled => (stopping(), true),
                 };
                 let message = format!("{} was not launched: {}", runner.name, error.message);
                 let about = About::runner(&runner.name).because(error.code.as_str());
                 let about = about.after(self.journeys.failed(&runner.name, now));
                 self.tell_failure(Failing::Launch, &runner.subject(), message, &about);
-                self.flights.failed(&runner, error);
+                if is_certain {
+                    self.flights.failed(&runner, error);
+                } else {
+                    self.flights.doubted(&runner, error, self.epoch);
+                    if self.on && self.stopping.is_empty() {
+                        self.rounds.count_soon(Instant::now());
+                    }
+                }
                 self.wake_for_retry();
             }
             Worked::Removed { runner, why, was_online, took, removed } => {

@@ -72,20 +72,6 @@ pub(super) fn given_up() -> Error {
     Error::new(Code::Internal, "Whoever asked for it no longer waits.", "Ask again.")
 }
 
-/// Eight letters and digits that no other runner has.
-pub(super) fn random_suffix() -> Result<String> {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut bytes = [0u8; 8];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Error::internal(
-            format!("The system gives no random numbers: {error}."),
-            "Check /dev/urandom.",
-        )
-    })?;
-    let letter = |byte: u8| ALPHABET.get(usize::from(byte) % ALPHABET.len()).copied();
-    Ok(bytes.into_iter().filter_map(letter).map(char::from).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -58,6 +58,19 @@ impl Flights {
         let _ = told.send(Err(error));
     }
 
+    /// `runner` could not be launched, and whether something is left of it is not certain: the engine
+    /// may have done what it gave no answer to. Looks that begin after `epoch` show it.
+    pub(super) fn doubted(&mut self, runner: &NewRunner, error: Error, epoch: u64) {
+        let Some(flight) = self.0.iter_mut().find(|flight| flight.runner.name == runner.name)
+        else {
+            return;
+        };
+        flight.settled = Some(epoch);
+        if let Some(told) = flight.told.take() {
+            let _ = told.send(Err(error));
+        }
+    }
+
     /// A look that began at `epoch` is at hand: what settled before it shows in it.
     pub(super) fn settle(&mut self, epoch: u64) {
         self.0.retain(|flight| flight.settled.is_none_or(|settled| settled >= epoch));
@@ -155,6 +168,18 @@ mod tests {
         flights.failed(&runner(), Error::internal("no", "try"));
         assert!(flights.is_empty());
         assert_eq!(outcome.try_recv().unwrap().unwrap_err().message, "no");
+    }
+
+    #[test]
+    fn a_launch_that_may_have_left_something_counts_until_a_look_shows_what() {
+        let mut flights = Flights::default();
+        let mut outcome = flights.begin(runner());
+        flights.doubted(&runner(), Error::internal("no answer", "wait"), 3);
+        assert_eq!(outcome.try_recv().unwrap().unwrap_err().message, "no answer");
+        flights.settle(3);
+        assert_eq!(flights.runners(), [runner()]);
+        flights.settle(4);
+        assert!(flights.is_empty());
     }
 
     #[test]

@@ -12,9 +12,9 @@ use super::{Asker, Outcome, Reconciler, Reply, SPACING};
 use crate::error::{Error, Result};
 use crate::lifecycle::{Observation, Parts, name_prefix};
 use crate::metrics::Failing;
-use crate::model::{Container, Demand, Phase, Scope};
+use crate::model::{Container, Demand, Phase, Scope, is_hosted};
 use crate::pace::{self, Mood};
-use crate::plan::{Action, Ask, Held, View, is_live, plan};
+use crate::plan::{Action, Ask, Held, View, is_live};
 use crate::ports::{Decided, Registration};
 
 /// A look that came back.
@@ -156,6 +156,7 @@ impl Reconciler {
         self.tell_failure(Failing::Look, "look", error.message.clone(), &about);
         let wait = self.troubles.engine_failed(error, (self.parts.clock)());
         if self.on && self.stopping.is_empty() {
+            self.parts.source.decided(&self.decided());
             // The outage of a second must not cost an interval.
             self.rounds.look_by(Instant::now() + wait.min(self.poll_interval));
         }
@@ -196,7 +197,14 @@ impl Reconciler {
         let demand = self.demand.clone();
         let is_blind = !self.sighted;
         let actions = if is_blind { Vec::new() } else { self.decide(demand.as_deref(), &[]) };
-        self.hold(&actions);
+        let held = if is_blind {
+            let waiting = demand.iter().flat_map(|demand| demand.jobs());
+            let waiting = waiting.filter(|job| !is_hosted(&job.labels));
+            waiting.map(|job| (job.id, Held::Paused(self.troubles.unsighted()))).collect()
+        } else {
+            actions.iter().filter_map(held).collect()
+        };
+        self.hold(held);
         let accepted = match self.on {
             true => self.act(actions, false, None, asker),
             false => self.act_by_hand(actions, None, asker),
@@ -230,15 +238,23 @@ impl Reconciler {
         }
         let is_paused = self.troubles.paused((self.parts.clock)()).is_some();
         let free = self.limits.max_runners.saturating_sub(self.used());
+        // Nothing is acted upon while the runners are not seen, and nothing may come of more work.
+        let demand = self.demand.as_ref().filter(|_| self.sighted);
         Decided {
-            revision: self.demand.as_ref().map_or(0, |demand| demand.revision),
-            free: if is_paused { 0 } else { free },
+            revision: demand.map_or(0, |demand| demand.revision),
+            free: if is_paused || !self.sighted { 0 } else { free },
             used,
         }
     }
 
     /// Joins the containers with what GitHub says of them.
     pub(super) fn join(&mut self) {
+        let jump = self.rounds.jump(Instant::now(), (self.parts.clock)());
+        if let Some(jump) = jump {
+            tracing::warn!(seconds = jump.num_seconds(), "the clock was set");
+            self.memory.shift(jump);
+            self.troubles.shift(jump);
+        }
         let online: Vec<_> = self.runners.iter().map(|one| one.container.name.clone()).collect();
         let online: std::collections::HashSet<String> =
             online.into_iter().filter(|name| self.memory.was_online(name)).collect();
@@ -257,7 +273,7 @@ impl Reconciler {
         let now = (self.parts.clock)();
         let (launching, removing) = (self.flights.runners(), self.removals.names());
         let backoff = self.troubles.backoff();
-        plan(&View {
+        (self.planner)(&View {
             now,
             limits: &self.limits,
             demand,
@@ -317,7 +333,9 @@ impl Reconciler {
     }
 
     fn mood(&self) -> Mood {
-        let starting = self.runners.iter().any(|runner| runner.phase == Phase::Starting);
+        // One that has ended goes as soon as GitHub no longer lists it.
+        let is_moving = |phase| matches!(phase, Phase::Starting | Phase::Exited);
+        let starting = self.runners.iter().any(|runner| is_moving(runner.phase));
         let covered = self.held.values().any(|why| matches!(why, Held::Covered { .. }));
         let crowded = self.held.values().any(|why| !matches!(why, Held::Unmatched { .. }));
         // Idle runners may have to be retired as soon as their grace is over.
@@ -336,4 +354,11 @@ impl Reconciler {
 async fn identify(parts: &Parts, instance: &str) -> Result<(String, Vec<String>)> {
     let host = parts.host().await?;
     Ok((name_prefix(instance, &host.engine_id), host.warnings.clone()))
+}
+
+fn held(action: &Action) -> Option<(u64, Held)> {
+    match action {
+        Action::Hold { job, why } => Some((*job, why.clone())),
+        _ => None,
+    }
 }

@@ -31,7 +31,7 @@ use self::answers::stopping;
 use self::flight::{Flights, Removals};
 use self::journeys::Journeys;
 use self::looks::{Asked, AskedAll, Looked};
-use self::passes::Passed;
+use self::passes::{Passed, changed};
 use self::rounds::{Due, Rounds, SPACING};
 use self::told::About;
 use self::trouble::Troubles;
@@ -39,7 +39,7 @@ use crate::error::{Error, Result};
 use crate::lifecycle::Parts;
 use crate::model::{Container, Demand, Registered, Runner, Scope};
 use crate::pace::Rate;
-use crate::plan::{Ask, Held, Limits, used};
+use crate::plan::{Action, Ask, Held, Limits, View, used};
 use crate::ports::Registration;
 use crate::snapshot::{EventKind, Snapshot};
 use crate::supply::Memory;
@@ -47,6 +47,9 @@ use crate::views::ProvisionedRunner;
 
 /// How long a stop waits for launches that were accepted.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// What decides: tests of the tests put a broken one in.
+pub(crate) type Planner = fn(&View<'_>) -> Vec<Action>;
 
 /// What the loop can be asked for.
 pub(crate) enum Command {
@@ -96,6 +99,7 @@ pub(crate) type Outcome = oneshot::Receiver<Result<ProvisionedRunner>>;
 /// The loop and its state.
 pub(crate) struct Reconciler {
     parts: Parts,
+    planner: Planner,
     limits: Limits,
     instance: String,
     poll_interval: Duration,
@@ -153,8 +157,10 @@ pub(crate) struct Reconciler {
 }
 
 impl Reconciler {
+    #[expect(clippy::too_many_arguments, reason = "all of its state comes from one caller")]
     pub(crate) fn new(
         parts: Parts,
+        planner: Planner,
         limits: Limits,
         instance: String,
         poll_interval: Duration,
@@ -165,6 +171,7 @@ impl Reconciler {
         let journeys = Journeys::new(parts.metrics.clone());
         Self {
             parts,
+            planner,
             limits,
             instance,
             poll_interval,
@@ -212,6 +219,9 @@ impl Reconciler {
         loop {
             let Due { look, count, pass } = self.due();
             tokio::select! {
+                // In this order, so that the same events have the same consequences. Nothing before
+                // the last two comes without an end, and these are rung once for many events.
+                biased;
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => break,
@@ -232,13 +242,13 @@ impl Reconciler {
                     Ok(passed) => self.heed(passed),
                     Err(error) => self.pass_died(&error),
                 },
-                () = parts.engine.changed(), if self.on => self.engine_changed(),
-                () = parts.source.changed(), if self.on => self.hear(),
                 () = tokio::time::sleep_until(look.unwrap_or(far)), if look.is_some() => self.look(),
                 () = tokio::time::sleep_until(count.unwrap_or(far)), if count.is_some() => self.count(None),
                 () = tokio::time::sleep_until(pass.unwrap_or(far)), if pass.is_some() => self.pass(),
                 () = tokio::time::sleep_until(self.deadline.unwrap_or(far)),
                     if self.deadline.is_some() => self.works.abort_all(),
+                () = changed(&*parts.source, self.rounds.deaf_until), if self.on => self.hear(),
+                () = parts.engine.changed(), if self.on => self.engine_changed(),
             }
             self.finish_stopping();
         }

@@ -12,6 +12,7 @@ use super::told::About;
 use crate::error::{Error, Result};
 use crate::metrics::Failing;
 use crate::model::Demand;
+use crate::ports::DemandSource;
 
 /// A pass that came back.
 pub(super) struct Passed {
@@ -29,9 +30,11 @@ impl Reconciler {
 
     /// Something is known that was not asked for, or not yet answered in full.
     pub(super) fn hear(&mut self) {
+        let begun = Instant::now();
         let Some(demand) = self.parts.source.known() else { return };
         self.demand = Some(Arc::new(demand));
         self.go_on();
+        self.rounds.heard(begun.elapsed(), Instant::now());
     }
 
     /// A pass is over: who waited for it is told, and the next one set.
@@ -114,4 +117,12 @@ impl Reconciler {
             self.heed(Passed { number, demand: Err(error) });
         }
     }
+}
+
+/// Resolves when what `source` knows has changed, and not before `from`.
+pub(super) async fn changed(source: &dyn DemandSource, from: Option<Instant>) {
+    if let Some(from) = from {
+        tokio::time::sleep_until(from).await;
+    }
+    source.changed().await;
 }

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 /// Looks are at least this far apart, however many events come: a burst is one change.
 pub(super) const SPACING: Duration = Duration::from_millis(500);
 /// Containers are counted for at most this part of the time.
 const COUNTING: u32 = 10;
+
+/// Clocks are corrected by less all the time.
+const JUMP: TimeDelta = TimeDelta::seconds(2);
 
 /// What has been begun and is to begin.
 #[derive(Debug, Default)]
@@ -23,6 +27,10 @@ pub(super) struct Rounds {
     last_pass: Option<Instant>,
     /// Not before, so that the engine has time for other things.
     rested: Option<Instant>,
+    /// What the clock said, and when.
+    clock: Option<(Instant, DateTime<Utc>)>,
+    /// Until then nothing is heard, so that the loop has time for other things.
+    pub(super) deaf_until: Option<Instant>,
 }
 
 /// What may begin, and when.
@@ -69,12 +77,42 @@ impl Rounds {
         self.passes
     }
 
+    /// By how much the clock was set since this was last asked, if it was.
+    pub(super) fn jump(&mut self, now: Instant, clock: DateTime<Utc>) -> Option<TimeDelta> {
+        let before = self.clock.replace((now, clock));
+        let (then, told) = before?;
+        let passed = TimeDelta::from_std(now - then).ok()?;
+        Some(clock - told - passed).filter(|jump| jump.abs() >= JUMP)
+    }
+
     /// Counting took this long.
     pub(super) fn counted(&mut self, took: Duration, now: Instant) {
         self.rested = Some(now + took * COUNTING);
+    }
+
+    /// Acting on what was heard took this long: a storm of news is heard for half of the time.
+    pub(super) fn heard(&mut self, took: Duration, now: Instant) {
+        self.deaf_until = Some(now + took);
     }
 }
 
 fn sooner(next: &mut Option<Instant>, at: Instant) {
     *next = Some(next.map_or(at, |next| next.min(at)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_is_told_from_time_that_went_by() {
+        let (begin, zero) = (Instant::now(), DateTime::UNIX_EPOCH);
+        let mut rounds = Rounds::default();
+        let mut jump = |passed: u64, clock: i64| {
+            let clock = zero + TimeDelta::seconds(clock);
+            rounds.jump(begin + Duration::from_secs(passed), clock).map(|jump| jump.num_seconds())
+        };
+        assert_eq!([jump(0, 100), jump(50, 151), jump(60, 3_761)], [None, None, Some(3_600)]);
+        assert_eq!([jump(70, 3_771), jump(80, 181)], [None, Some(-3_600)]);
+    }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::Reconciler;
 use crate::metrics::Failing;
-use crate::plan::{Action, Held};
+use crate::model::Repo;
+use crate::plan::Held;
 use crate::snapshot::{Event, EventKind};
 
 /// What a line is about.
@@ -110,27 +111,21 @@ impl Reconciler {
 
     /// These jobs wait, by the last decision: told of each once, and again when the reason is
     /// another. One that a runner is about to take needs no telling.
-    pub(super) fn hold(&mut self, actions: &[Action]) {
-        let held: BTreeMap<u64, Held> = actions.iter().filter_map(held).collect();
+    pub(super) fn hold(&mut self, held: BTreeMap<u64, Held>) {
         let is_new = |(job, why): &(&u64, &Held)| {
             let before = self.held.get(job).map(std::mem::discriminant);
             !matches!(why, Held::Covered { .. }) && before != Some(std::mem::discriminant(*why))
         };
-        for (job, why) in held.iter().filter(is_new) {
-            let demand = self.demand.iter().flat_map(|demand| demand.jobs());
-            let repo = demand.filter(|one| one.id == *job).map(|one| one.repo.to_string()).next();
+        let new: Vec<_> = held.iter().filter(is_new).collect();
+        // Thousands may wait, and mostly none of them is new.
+        let jobs = self.demand.iter().filter(|_| !new.is_empty()).flat_map(|demand| demand.jobs());
+        let homes: BTreeMap<u64, &Repo> = jobs.map(|job| (job.id, &job.repo)).collect();
+        for (job, why) in new {
             let about = About { job: Some(*job), ..About::default() }.because(why);
             let message = format!("job {job} waits: {why}");
-            let subject = repo.unwrap_or_default();
+            let subject = homes.get(job).map(ToString::to_string).unwrap_or_default();
             Self::log(EventKind::Loop, "hold", &subject, &message, &about);
         }
         self.held = held;
-    }
-}
-
-fn held(action: &Action) -> Option<(u64, Held)> {
-    match action {
-        Action::Hold { job, why } => Some((*job, why.clone())),
-        _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::Error;
 use crate::model::{Demand, Repo};
@@ -49,12 +49,26 @@ impl Troubles {
         wait
     }
 
+    /// The clock was set forward by `jump`, or back: nobody waits longer for it, or shorter.
+    pub(super) fn shift(&mut self, jump: TimeDelta) {
+        let all = [&mut self.look, &mut self.engine, &mut self.image].into_iter().flatten();
+        for trouble in all.chain(self.repos.values_mut()) {
+            trouble.until += jump;
+        }
+    }
+
     /// The time to wait before the next look at the runners.
     pub(super) fn engine_failed(&mut self, error: &Error, now: DateTime<Utc>) -> Duration {
         let trouble = Trouble::after(self.engine.as_ref(), error, now);
         let wait = (trouble.until - now).to_std().unwrap_or_default();
         self.engine = Some(trouble);
         wait
+    }
+
+    /// Why nothing is decided while the runners are not seen.
+    pub(super) fn unsighted(&self) -> String {
+        let why = self.engine.as_ref().map(|trouble| trouble.sentence.as_str());
+        why.unwrap_or("The runners have not been looked at yet.").to_owned()
     }
 
     /// The runners are seen again.
@@ -141,8 +155,6 @@ impl Troubles {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
     use crate::error::Code;
 

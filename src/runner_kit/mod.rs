@@ -29,9 +29,9 @@ use crate::error::{Error, Result};
 use crate::lifecycle::Parts;
 use crate::model::{Container, Demand, Phase, Repo, Runner, Scope};
 use crate::pace::Rate;
-use crate::plan::{Ask, Limits};
+use crate::plan::{Ask, Limits, plan};
 use crate::ports::{Registration, RegistrationToken};
-use crate::reconciler::{Asker, Command, Outcome, Reconciler};
+use crate::reconciler::{Asker, Command, Outcome, Planner, Reconciler};
 use crate::snapshot::Snapshot;
 use crate::supply::Memory;
 use crate::views::{
@@ -61,10 +61,15 @@ pub struct RunnerKit {
 impl RunnerKit {
     /// A service object with these parts. Must be called within a tokio runtime.
     pub fn from_parts(config: RunnerConfig, parts: Parts, mode: Mode) -> Self {
+        Self::planned(config, parts, mode, plan)
+    }
+
+    fn planned(config: RunnerConfig, parts: Parts, mode: Mode, planner: Planner) -> Self {
         let (commands, received) = mpsc::channel(64);
         let (published, seen) = watch::channel(Snapshot::default());
         let reconciler = Reconciler::new(
             parts.clone(),
+            planner,
             limits(&config),
             config.instance.clone(),
             config.poll_interval,

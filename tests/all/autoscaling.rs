@@ -7,6 +7,7 @@ use runner_kit::simulator::{JobSpec, JobStatus, RepoSpec, RunSpec};
 
 use crate::support::world::World;
 
+/// keda#6994: of a matrix only the first wave was scaled for. One here has three waves.
 #[tokio::test]
 async fn forty_jobs_over_five_repositories_all_run_with_never_more_than_four_containers() {
     let world = World::new("e2e-forty", &[]).await;
@@ -48,6 +49,7 @@ async fn a_service_killed_in_mid_flight_is_continued_with_the_same_totals() {
     service.kill().await.unwrap();
 }
 
+/// llama.cpp#7893: registrations that nobody used were left, until GitHub took no more.
 #[tokio::test]
 async fn jit_registration_serves_jobs_and_leaves_no_registration_behind() {
     let world = World::new("e2e-jit", &[("RUNNER_KIT_REGISTRATION", "jit")]).await;

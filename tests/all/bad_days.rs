@@ -207,18 +207,21 @@ async fn a_full_disk_is_told_launches_nothing_and_the_loop_goes_on() {
     let full = Full::new(&world.home);
     let provision =
         format!("runner provision --repo octo-org/a --runner-work-dir {}", full.0.display());
-    is_failure(
-        &world.home.run(&provision).await,
-        1,
-        "container_failed",
-        &["Container failed to start", "No space left"],
-    );
+    for (least, reason) in [("2g", "0 MiB free"), ("0", "No space left")] {
+        is_failure(
+            &world.home.run(&format!("{provision} --min-free-disk {least}")).await,
+            1,
+            "container_failed",
+            &["Container failed to start", reason],
+        );
+    }
     assert_eq!(world.leftovers().await, Vec::<String>::new());
 
     // The service says what is wrong as long as it is, and serves the job when there is room.
     let job = JobSpec::new("build").labels(["self-hosted"]).takes(Duration::from_millis(100));
     world.github.queue_run("octo-org/a", RunSpec::new("ci").job(job)).unwrap();
-    let line = format!("runner start --max-runners 1 --runner-work-dir {}", full.0.display());
+    let line = "runner start --max-runners 1 --min-free-disk 0 --runner-work-dir";
+    let line = format!("{line} {}", full.0.display());
     let mut service = world.home.serve(&line).await;
     let told = loop {
         let status = world.home.run("runner status").await.data();

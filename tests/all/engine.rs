@@ -78,17 +78,7 @@ impl World {
     }
 
     fn launch(&self, runner: &str) -> Launch {
-        let repo: Repo = "octo-org/website".parse().unwrap();
-        Launch {
-            runner: NewRunner {
-                name: self.name(runner),
-                scope: Scope::Repo(repo.clone()),
-                repo: Some(repo),
-                labels: Labels::new(["linux", "self-hosted"]),
-                origin: Origin::Manual,
-            },
-            registration: Registration::Token("t0p-secret".into()),
-        }
+        launch_of(self.name(runner))
     }
 
     /// Names of containers are unique on an engine, whatever the instance.
@@ -139,6 +129,21 @@ impl World {
         let files = fs::read_dir(&self.work).map(|entries| entries.flatten().collect());
         let files: Vec<_> = files.unwrap_or_default();
         assert!(files.is_empty(), "{files:?}");
+    }
+}
+
+/// The runner `name`, for a repository.
+fn launch_of(name: String) -> Launch {
+    let repo: Repo = "octo-org/website".parse().unwrap();
+    Launch {
+        runner: NewRunner {
+            name,
+            scope: Scope::Repo(repo.clone()),
+            repo: Some(repo),
+            labels: Labels::new(["linux", "self-hosted"]),
+            origin: Origin::Manual,
+        },
+        registration: Registration::Token("t0p-secret".into()),
     }
 }
 

@@ -19,6 +19,7 @@ mod generated;
 mod hostile;
 mod house;
 mod http;
+mod lessons;
 mod resources;
 mod scale_sets;
 mod supervision;

@@ -152,7 +152,7 @@ async fn a_job_waits_behind_its_gate_and_begins_when_that_opens() {
     service.kill().await.unwrap();
 }
 
-/// ARC#2788, #2073: a missed webhook meant no runner, ever.
+/// ARC#2788, ARC#2073: a missed webhook meant no runner, ever.
 #[tokio::test]
 async fn a_job_of_which_nothing_was_told_is_found_by_the_next_poll() {
     let (world, mut service, _) = told("hook-lost", ("RUNNER_KIT_POLL_INTERVAL", "3")).await;

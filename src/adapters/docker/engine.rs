@@ -128,6 +128,7 @@ impl Engine for DockerEngine {
     }
 
     async fn prepare(&self, report: Report<'_>) -> Result<()> {
+        self.inner.has_room().await?;
         self.inner.image(report).await.map(drop)
     }
 
@@ -325,6 +326,7 @@ fn site(endpoint: &Endpoint, info: &SystemInfo) -> Result<Site> {
     Ok(Site {
         cpus: info.ncpu.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
         memory: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
+        data: socket.map(|_| root.into()),
         shares_files: socket.is_some(),
         socket: socket.cloned().unwrap_or_else(|| DEFAULT_SOCKET.into()),
         maps_ids: has("name=rootless") || has("name=userns"),

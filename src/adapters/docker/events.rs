@@ -91,7 +91,12 @@ async fn hear(inner: &Inner, wake: &Notify) -> bool {
     let mut stream = docker.events(Some(options.build()));
     while let Some(event) = stream.next().await {
         match event {
-            Ok(event) if is_change(&event) => {
+            Ok(event) if is_start(&event) => {
+                if !inner.launching.has_others(name(&event)) {
+                    wake.notify_one();
+                }
+            }
+            Ok(event) if is_end(&event) => {
                 settle(inner, event).await;
                 wake.notify_one();
             }
@@ -115,11 +120,23 @@ async fn settle(inner: &Inner, event: EventMessage) {
     }
 }
 
-/// Whether a container started or ended. Podman says `died` and `remove` where Docker says `die`
-/// and `destroy`, so the engine can't be asked to filter by action.
-fn is_change(event: &EventMessage) -> bool {
+/// Whether a container started. Docker's listing shows that before it is told. Of a burst the last
+/// start tells of all: each listing costs an engine what it needs to start others.
+fn is_start(event: &EventMessage) -> bool {
+    event.action.as_deref() == Some("start")
+}
+
+/// Whether a container ended. Podman says `died` and `remove` where Docker says `die` and `destroy`,
+/// so the engine can't be asked to filter by action.
+fn is_end(event: &EventMessage) -> bool {
     let action = event.action.as_deref().unwrap_or_default();
-    matches!(action, "start" | "die" | "died" | "destroy" | "remove")
+    matches!(action, "die" | "died" | "destroy" | "remove")
+}
+
+/// The name of the container that `event` is about.
+fn name(event: &EventMessage) -> &str {
+    let attributes = event.actor.as_ref().and_then(|actor| actor.attributes.as_ref());
+    attributes.and_then(|attributes| attributes.get("name")).map_or("", String::as_str)
 }
 
 #[cfg(test)]
@@ -132,11 +149,11 @@ mod tests {
             action: Some(action.to_owned()),
             ..EventMessage::default()
         };
-        for action in ["start", "die", "died", "destroy", "remove"] {
-            assert!(is_change(&event(action)), "{action}");
+        for action in ["die", "died", "destroy", "remove"] {
+            assert!(is_end(&event(action)) && !is_start(&event(action)), "{action}");
         }
         for action in ["exec_start: sh", "attach", "top", ""] {
-            assert!(!is_change(&event(action)), "{action}");
+            assert!(!is_end(&event(action)) && !is_start(&event(action)), "{action}");
         }
     }
 }

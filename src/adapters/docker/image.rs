@@ -24,12 +24,31 @@ const BETWEEN_REPORTS: Duration = Duration::from_secs(1);
 /// layer on a slow disk takes minutes.
 const STALL: Duration = Duration::from_secs(600);
 
+/// An image that was there so lately is there: in a burst every launch would ask again, and an
+/// engine that starts containers answers slowly.
+const FRESH: Duration = Duration::from_secs(2);
+
 /// Lets one pull at a time happen, and remembers that `always` was obeyed.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    /// Held while pulling; when and how the last pull failed.
-    pulling: Mutex<Option<(Instant, Error)>>,
+    /// Held while asking and pulling.
+    known: Mutex<Known>,
     pulled: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// When it was found, and what was found.
+    found: Option<(Instant, ImageInspect)>,
+    /// When and how the last pull failed.
+    failed: Option<(Instant, Error)>,
+}
+
+impl Known {
+    fn find(&mut self, found: ImageInspect) -> ImageInspect {
+        self.found = Some((Instant::now(), found.clone()));
+        found
+    }
 }
 
 impl Inner {
@@ -38,14 +57,17 @@ impl Inner {
         let (image, policy) = (&self.config.runner_image, self.config.pull);
         // Those who come during a pull wait here, and find the image, or its failure, when it is over.
         let came = Instant::now();
-        let mut failed = self.gate.pulling.lock().await;
-        if let Some((_, error)) = failed.as_ref().filter(|(at, _)| *at >= came) {
+        let mut known = self.gate.known.lock().await;
+        if let Some((_, error)) = known.failed.as_ref().filter(|(at, _)| *at >= came) {
             return Err(error.clone());
+        }
+        if let Some((_, found)) = known.found.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return Ok(found.clone());
         }
         let due = policy == PullPolicy::Always && !self.gate.pulled.load(Ordering::Relaxed);
         if !due {
             if let Some(found) = self.inspect_image().await? {
-                return Ok(found);
+                return Ok(known.find(found));
             }
             if policy == PullPolicy::Never {
                 return Err(container_failed(
@@ -55,16 +77,22 @@ impl Inner {
             }
         }
         if let Err(error) = self.pull(report).await {
-            *failed = Some((Instant::now(), error.clone()));
+            known.failed = Some((Instant::now(), error.clone()));
             return Err(error);
         }
         self.gate.pulled.store(true, Ordering::Relaxed);
-        self.inspect_image().await?.ok_or_else(|| {
+        let found = self.inspect_image().await?.ok_or_else(|| {
             container_failed(
                 &format!("the image {image} was pulled and is not there"),
                 "Look into the engine's log.",
             )
-        })
+        })?;
+        Ok(known.find(found))
+    }
+
+    /// The image may have gone since it was found: whoever needs it next looks again.
+    pub(super) async fn forget_image(&self) {
+        self.gate.known.lock().await.found = None;
     }
 
     pub(super) async fn inspect_image(&self) -> Result<Option<ImageInspect>> {

@@ -24,6 +24,11 @@ impl Launching {
         self.lock().clone()
     }
 
+    /// Whether others than `name` are being launched.
+    pub(super) fn has_others(&self, name: &str) -> bool {
+        self.lock().iter().any(|other| other != name)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -51,5 +56,14 @@ mod tests {
         assert_eq!(launching.names(), ["r-1"]);
         drop(first);
         assert_eq!(launching.names(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_launch_is_the_last_of_a_burst_when_no_other_is_under_way() {
+        let launching = Launching::default();
+        let (first, _last) = (launching.begin("r-1"), launching.begin("r-2"));
+        assert!(launching.has_others("r-2"));
+        drop(first);
+        assert!(!launching.has_others("r-2") && launching.has_others("r-1"));
     }
 }

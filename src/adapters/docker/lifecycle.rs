@@ -66,6 +66,7 @@ impl Inner {
         }
         let started = self.create_and_start(name, body, &site, now).await;
         if started.is_err() {
+            self.forget_image().await;
             self.undo(name, &site, now).await;
         }
         started

@@ -6,6 +6,7 @@
 
 mod chore;
 mod connect;
+mod disk;
 mod engine;
 mod events;
 mod failure;

@@ -28,6 +28,8 @@ pub(super) struct Site {
     pub(super) memory: u64,
     /// The engine's socket on its own host.
     pub(super) socket: PathBuf,
+    /// Where it keeps its data, if that is on this machine.
+    pub(super) data: Option<PathBuf>,
     /// Whether its paths are ours, so that a directory can be shared with a container.
     pub(super) shares_files: bool,
     /// Whether user ids in a container differ from those on the host.

@@ -64,7 +64,7 @@ impl DockerEngine {
             architecture: text(info.architecture),
             cpus: site.cpus,
             memory: site.memory,
-            root: info.docker_root_dir.map(PathBuf::from).filter(|_| site.shares_files),
+            root: site.data.clone(),
             warnings: spec::warnings(&inner.config, &site),
         })
     }

@@ -318,6 +318,15 @@ impl GithubClient {
         })
     }
 
+    /// Spends all that looks may send in this minute.
+    #[cfg(test)]
+    pub(crate) async fn exhaust(&self) {
+        for access in self.used(None) {
+            let reads = access.turns.readiness().reads;
+            access.turns.take(Urgency::Look, reads).await.sent();
+        }
+    }
+
     /// The answers that are remembered.
     #[cfg(test)]
     pub(super) fn remembers(&self) -> MutexGuard<'_, Cache> {

@@ -31,13 +31,15 @@ pub(super) struct Share {
     under_way: u32,
     /// The end of the hour that is counted, once it was told.
     hour: Option<DateTime<Utc>>,
+    /// The end of the last hour that was over by our clock.
+    turned: Option<DateTime<Utc>>,
     /// When counting began.
     since: Option<DateTime<Utc>>,
 }
 
 impl Share {
     pub(super) fn of(percent: u32) -> Self {
-        Self { percent, used: 0, under_way: 0, hour: None, since: None }
+        Self { percent, used: 0, under_way: 0, hour: None, turned: None, since: None }
     }
 
     /// Charged requests an hour that looks may make.
@@ -76,6 +78,11 @@ impl Share {
 
     /// An answer told that its hour ends at `reset_at`. False where that hour is over already.
     pub(super) fn told(&mut self, reset_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        // By a clock that is ahead of GitHub's the hour is over before GitHub ends it.
+        let is_over = |turned: DateTime<Utc>| reset_at <= turned + TOLERANCE;
+        if self.hour.is_none() && self.turned.is_some_and(is_over) && reset_at <= now {
+            return false;
+        }
         match self.hour {
             Some(hour) if reset_at < hour - TOLERANCE && reset_at <= now => return false,
             Some(hour) if reset_at > hour + TOLERANCE => self.renew(),
@@ -90,7 +97,7 @@ impl Share {
         let over = self.hour.is_some_and(|hour| hour <= now);
         if over {
             self.renew();
-            self.hour = None;
+            self.turned = self.hour.take();
         }
         over
     }
@@ -144,6 +151,19 @@ mod tests {
 
     fn used(percent: u32, used: u32) -> Share {
         Share { used, hour: Some(at(3_600)), since: Some(at(0)), ..Share::of(percent) }
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_of_githubs_does_not_renew_the_share_again_and_again() {
+        let mut share = used(50, 2_500);
+        assert!(share.turn(at(3_600)));
+        for second in 3_600..3_900 {
+            assert!(!share.told(at(3_600), at(second)), "GitHub has not ended its hour yet");
+            share.used += 1;
+            assert!(!share.turn(at(second)), "{second}");
+        }
+        assert!(share.told(at(7_200), at(3_900)));
+        assert_eq!(share.used, 300, "what was used meanwhile counts");
     }
 
     #[test]

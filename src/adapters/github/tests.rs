@@ -156,6 +156,7 @@ async fn never_more_than_ninety_requests_are_under_way() {
     assert!((60..=90).contains(&most), "{most}");
 }
 
+/// terraform-aws-github-runner#3199, ARC#206: the budget was used up.
 #[tokio::test]
 async fn looks_stop_at_their_share_of_the_budget_and_launches_and_removals_go_on() {
     let options = Options { rate_limit: 40, ..Options::default() };

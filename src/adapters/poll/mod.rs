@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use self::discover::{Discovery, Listing};
 use self::look::Looker;
 use self::schedule::{Due, Room, Schedule, State};
-use crate::adapters::github::GithubClient;
+use crate::adapters::github::{GithubClient, Readiness};
 use crate::config::RunnerConfig;
 use crate::demand::{Board, Standing, Watched};
 use crate::error::{Code, Error, Result};
@@ -101,7 +101,9 @@ impl Poller {
             allowance: self.client.allowance(self.owner.as_deref()),
             go_on_at: is_behind.then(|| Utc::now() + wait),
         });
-        self.board.blind(passed.as_ref().err().cloned());
+        // Where a limit forbids to look, what was seen before is the best that is known.
+        let blind = passed.as_ref().err().filter(|error| error.code != Code::RateLimited);
+        self.board.blind(blind.cloned());
         passed.map(drop)
     }
 
@@ -136,8 +138,10 @@ impl Poller {
                 let began = Utc::now();
                 let look = self.looker.look(&repo, in_org, before, failures, began);
                 let seen = tokio::time::timeout(self.patience, look).await;
-                let seen = seen.unwrap_or_else(|_| Err(too_slow(&repo, self.patience)));
-                self.board.saw(&repo, seen.clone(), began);
+                let seen = seen.unwrap_or_else(|_| Err(self.too_slow(&repo)));
+                if !seen.as_ref().is_err_and(|error| error.code == Code::RateLimited) {
+                    self.board.saw(&repo, seen.clone(), began);
+                }
                 (repo, seen, failures)
             })
         });
@@ -156,13 +160,31 @@ impl Poller {
         }
     }
 
+    /// Why a look was given up: `repo` is slow, or its turn did not come.
+    fn too_slow(&self, repo: &Repo) -> Error {
+        let Readiness { reads, more_in } = self.client.readiness(self.owner.as_deref());
+        if reads == 0 {
+            return Error::new(
+                Code::RateLimited,
+                "GitHub's limits leave no room for looks just now: launches go first.",
+                "Nothing has to be done; they go on in a minute.",
+            )
+            .retry_after(more_in.max(GO_ON));
+        }
+        Error::new(
+            Code::GithubUnreachable,
+            format!("GitHub took more than {} s for repository {repo}.", self.patience.as_secs()),
+            "It is looked at again; exclude it with exclude_repos if it is always slow.",
+        )
+    }
+
     async fn refresh_list(&self, known: &mut Known, now: DateTime<Utc>) -> Result<()> {
         let patience = self.schedule.poll_interval.min(LISTING);
-        if known.listed_at.is_some_and(|listed| now - listed < patience) {
+        if known.listed_at.is_some_and(|listed| (now - listed).abs() < patience) {
             return Ok(());
         }
         // Nothing is touched before: whoever stops waiting here loses nothing of what is known.
-        let all = known.all_listed_at.is_none_or(|listed| now - listed >= WHOLE);
+        let all = known.all_listed_at.is_none_or(|listed| (now - listed).abs() >= WHOLE);
         let Listing { found, mut lost, unlisted } = self.discovery.list(all).await?;
         if all {
             known.all_listed_at = Some(now);
@@ -186,14 +208,6 @@ impl Poller {
         known.listed_at = Some(now);
         Ok(())
     }
-}
-
-fn too_slow(repo: &Repo, patience: Duration) -> Error {
-    Error::new(
-        Code::GithubUnreachable,
-        format!("GitHub took more than {} s for repository {repo}.", patience.as_secs()),
-        "It is looked at again; exclude it with exclude_repos if it is always slow.",
-    )
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ const FAILURES: TimeDelta = TimeDelta::minutes(10);
 /// Requests of a look at a repository where nothing goes on: the runs that are queued, and those that
 /// are in progress.
 const READS: u32 = 2;
+/// One in so many requests of a pass is kept for repositories where nothing is known to go on.
+const PART: u32 = 4;
 /// A little early is on time: the loop's own timer is not exact.
 const ON_TIME: i64 = 900;
 /// As late as one that was never looked at.
@@ -105,11 +107,12 @@ impl Schedule {
     }
 
     /// The repositories to look at now, as many as there is room for: those where something goes on,
-    /// or of which events have told (`restless`), then those that are most overdue. Where a limit
-    /// ends a pass before its end, the next one goes on with the others.
-    pub(super) fn due(
+    /// or of which events have told (`restless`), then those that are most overdue. These have a part
+    /// of the room however much goes on elsewhere: a job may wait there too. Where a limit ends a pass
+    /// before its end, the next one goes on with the others.
+    pub(super) fn due<'r>(
         &self,
-        repos: &BTreeMap<Repo, State>,
+        repos: &'r BTreeMap<Repo, State>,
         restless: &BTreeSet<Repo>,
         room: Room,
         now: DateTime<Utc>,
@@ -129,23 +132,33 @@ impl Schedule {
         due.sort_by(|(left, a, _), (right, b, _)| (left, a).cmp(&(right, b)));
         let Room { mut reads, mut firsts } = room;
         let mut taken = Vec::new();
-        let mut is_behind = false;
-        for (_, repo, state) in due {
-            let is_first = state.looked_at.is_none() && !self.is_recent(state, now);
-            if is_first && firsts < FIRST {
-                // Its turn comes in the next hour.
-                continue;
+        let mut take = |repos: Vec<(&'r Repo, &'r State)>, kept: u32| {
+            let mut left = Vec::new();
+            for (repo, state) in repos {
+                let is_likely = self.is_recent(state, now) || restless.contains(repo);
+                let is_first = state.looked_at.is_none() && !is_likely;
+                if is_first && firsts < FIRST {
+                    // Its turn comes in the next hour.
+                    continue;
+                }
+                // One goes in any case: a limit that leaves less than this would stop everything.
+                if reads < READS + kept && !taken.is_empty() {
+                    left.push((repo, state));
+                    continue;
+                }
+                reads = reads.saturating_sub(READS + state.open);
+                firsts = firsts.saturating_sub(if is_first { FIRST } else { 0 });
+                taken.push(repo.clone());
             }
-            // One goes in any case: a limit that leaves less than this would stop everything.
-            if reads < READS && !taken.is_empty() {
-                is_behind = true;
-                continue;
-            }
-            reads = reads.saturating_sub(READS + state.open);
-            firsts = firsts.saturating_sub(if is_first { FIRST } else { 0 });
-            taken.push(repo.clone());
-        }
-        Due { repos: taken, is_behind }
+            left
+        };
+        let (quiet, hot): (Vec<_>, Vec<_>) = due.into_iter().partition(|((quiet, ..), ..)| *quiet);
+        let plain = |due: Vec<(_, _, _)>| due.into_iter().map(|(_, repo, state)| (repo, state));
+        let kept = if quiet.is_empty() { 0 } else { (room.reads / PART).max(READS) };
+        let hot = take(plain(hot).collect(), kept);
+        let quiet = take(plain(quiet).collect(), 0);
+        let hot = take(hot, 0);
+        Due { repos: taken, is_behind: !hot.is_empty() || !quiet.is_empty() }
     }
 
     /// How late a look is, in thousandths of the interval that it should have.
@@ -154,7 +167,8 @@ impl Schedule {
             true => self.poll_interval,
             false => SWEEP.max(self.poll_interval),
         };
-        let age = state.looked_at.map(|looked| (now - looked).num_milliseconds());
+        // Far in the future it was before the clock was set back.
+        let age = state.looked_at.map(|looked| (now - looked).num_milliseconds().abs());
         let thousandths = |age: i64| age.saturating_mul(1_000) / interval.num_milliseconds().max(1);
         age.map_or(NEVER, thousandths)
     }
@@ -165,7 +179,7 @@ impl Schedule {
 
     /// Whether the failed runs of a repository are to be counted again.
     pub(super) fn failures_due(&self, state: &State, now: DateTime<Utc>) -> bool {
-        state.failures_at.is_none_or(|at| now - at >= FAILURES)
+        state.failures_at.is_none_or(|at| (now - at).abs() >= FAILURES)
     }
 }
 
@@ -273,6 +287,25 @@ mod tests {
     }
 
     #[test]
+    fn however_much_goes_on_elsewhere_what_is_overdue_has_its_part_of_the_room() {
+        let hot = (0..100).map(|index| (repo(&format!("hot{index}")), seen(1, state(60, Some(5)))));
+        let late = [(repo("recent"), state(60, Some(240))), (repo("quiet"), state(90_000, None))];
+        let due = with_room(hot.chain(late), Room { reads: 100, firsts: 100 });
+        assert!(due.is_behind);
+        for name in ["recent", "quiet"] {
+            assert!(due.repos.contains(&repo(name)), "{name}: a job may wait there");
+        }
+        let hot = due.repos.iter().filter(|repo| repo.name().starts_with("hot")).count();
+        assert!(hot >= 25, "{hot}: most of the room is for where something goes on");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_nothing_from_being_looked_at() {
+        assert!(is_due(state(60, Some(-3_600))) && is_due(state(90_000, Some(-3_600))));
+        assert!(!is_due(state(60, Some(-5))), "by moments it is corrected all the time");
+    }
+
+    #[test]
     fn what_a_look_could_not_reach_comes_first_in_the_next() {
         let cut = |looked| failed(Code::RateLimited, state(60, looked));
         let hot = seen(1, state(60, Some(1)));
@@ -285,6 +318,10 @@ mod tests {
         let repos = [(repo("a"), seen(0, state(90_000, Some(1))))].into();
         assert_eq!(schedule().due(&repos, &[repo("a")].into(), PLENTY, NOW).repos, [repo("a")]);
         assert!(schedule().due(&repos, &[repo("b")].into(), PLENTY, NOW).repos.is_empty());
+        let new = [(repo("a"), state(90_000, None))].into();
+        let room = Room { firsts: 0, ..PLENTY };
+        let due = schedule().due(&new, &[repo("a")].into(), room, NOW).repos;
+        assert_eq!(due, [repo("a")], "work is there, although it was never looked at");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Against the simulated GitHub, over TCP.
 
 mod apps;
+mod lessons;
 
 use std::time::Duration;
 
@@ -148,6 +149,7 @@ async fn without_an_owner_only_what_the_operator_allows_is_watched() {
     assert!(!world.github.requests().iter().any(|request| request.path.contains("octocat/home")));
 }
 
+/// keda#7969: jobs beyond the first page were ignored.
 #[tokio::test]
 async fn every_job_of_a_matrix_of_256_is_seen() {
     let world = World::new(None).await;
@@ -283,6 +285,36 @@ async fn a_limit_is_obeyed_by_sending_nothing_until_it_is_over() {
         let again = world.poller.demand().await.unwrap_err();
         assert_eq!((again.code, world.github.requests().len()), (Code::RateLimited, sent));
     }
+}
+
+#[tokio::test]
+async fn what_was_seen_stays_known_while_a_limit_forbids_to_look_again() {
+    let world = World::new(None).await;
+    let repo = world.repo("octocat/home");
+    world.queue(&repo, RunSpec::new("ci").job(self_hosted("build")));
+    assert_eq!(world.poller.demand().await.unwrap().jobs().count(), 1);
+    let fault = Fault::TooManyRequests { retry_after: 30 };
+    world.github.inject(fault, "GET /repos/*", Often::Always).unwrap();
+    assert_eq!(world.poller.demand().await.unwrap_err().code, Code::RateLimited);
+    let known = |minutes| world.poller.board.demand(Utc::now() + TimeDelta::minutes(minutes));
+    assert_eq!((known(0).jobs().count(), known(0).is_partial), (1, false), "it waits still");
+    assert_eq!(known(26).jobs().count(), 0, "not for ever on the word of one look");
+}
+
+#[tokio::test]
+async fn a_look_that_waits_for_its_turn_is_no_slow_repository() {
+    let minute = |config: &mut RunnerConfig| config.poll_interval = Duration::from_secs(60);
+    let options = Options { secondary_limit: Some(900), ..Options::default() };
+    let mut world = World::with(None, options, minute).await;
+    world.poller.patience = Duration::from_millis(300);
+    let repo = world.repo("octocat/home");
+    world.queue(&repo, RunSpec::new("ci").job(self_hosted("build")));
+    assert_eq!(world.poller.demand().await.unwrap().jobs().count(), 1);
+    world.client.exhaust().await;
+    let error = world.poller.demand().await.unwrap_err();
+    assert_eq!(error.code, Code::RateLimited, "{error}");
+    let known = world.poller.board.demand(Utc::now());
+    assert_eq!((known.jobs().count(), known.unseen.len()), (1, 0));
 }
 
 #[tokio::test]

@@ -13,6 +13,9 @@ use super::wire::{Event, Message, Statistics};
 use crate::demand::Assigned;
 use crate::model::{Job, Labels, Repo, RunningJob, Scope, clean_text};
 
+/// The service numbers requests, not jobs. Added to it, a number is not taken for GitHub's id of another
+/// job, which are far below, and is exact in JavaScript.
+const OWN_IDS: u64 = 1 << 52;
 /// Messages that are remembered, so that one that is told again changes nothing.
 const REMEMBERED: usize = 256;
 /// Characters of a job's name, as everywhere.
@@ -120,7 +123,7 @@ impl Level {
         self.next += 1;
         let run = event.workflow_run_id;
         let job = Job {
-            id: event.runner_request_id,
+            id: OWN_IDS | (event.runner_request_id % OWN_IDS),
             run_id: run,
             scope: self.scope.clone(),
             name: clean_text(&event.job_display_name, NAME),

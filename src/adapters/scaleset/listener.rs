@@ -27,6 +27,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const FAILURES: u32 = 3;
 /// A decision takes milliseconds. A message that none comes for is told again.
 const DECISION: Duration = Duration::from_secs(30);
+/// How long a set is believed that only sends messages.
+const UNCHECKED: Duration = Duration::from_secs(60);
 /// Changes of the room come in bursts, and each costs a connection.
 const BURST: Duration = Duration::from_millis(100);
 /// How long a stop waits for the session to be deleted.
@@ -185,7 +187,7 @@ impl Listener {
         cursor: &mut Cursor,
         stop: &CancellationToken,
     ) -> Result<Ended> {
-        let mut failures = 0;
+        let (mut failures, mut checked) = (0, Instant::now());
         loop {
             let capacity = self.decided.borrow().room(self.scope());
             let changed = changed(self.decided.clone(), self.scope(), capacity);
@@ -196,10 +198,15 @@ impl Listener {
                 () = stop.cancelled() => return Ok(Ended::Stopped),
             };
             let done = async {
-                match heard? {
-                    Heard::Message(message) => self.take(session, level, cursor, &message).await,
-                    Heard::Nothing => self.check(session, level, cursor.set).await,
+                if let Heard::Message(message) = heard? {
+                    self.take(session, level, cursor, &message).await?;
+                    // A queue that is never silent does not say which of the older jobs still wait.
+                    if checked.elapsed() < UNCHECKED {
+                        return Ok(());
+                    }
                 }
+                checked = Instant::now();
+                self.check(session, level, cursor.set).await
             };
             let done = tokio::select! {
                 done = done => done,

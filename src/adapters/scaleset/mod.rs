@@ -56,6 +56,22 @@ struct Member {
 struct Running {
     stop: DropGuard,
     listeners: JoinSet<()>,
+    left: Left,
+}
+
+/// Says of all scopes that no session lives there, also where listeners were broken off.
+struct Left {
+    scopes: Vec<(Scope, Arc<Live>)>,
+    board: Arc<Board>,
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        for (scope, live) in &self.scopes {
+            live.end();
+            self.board.assign(scope, None);
+        }
+    }
 }
 
 /// How a scope's set is doing.
@@ -157,12 +173,16 @@ impl ScaleSets {
             };
             listeners.spawn(listener.run(stop.clone()));
         }
-        *running = Some(Running { stop: stop.drop_guard(), listeners });
+        let scopes = self.scopes.iter().map(|(scope, member)| (scope.clone(), member.live.clone()));
+        let left = Left { scopes: scopes.collect(), board: self.board.clone() };
+        *running = Some(Running { stop: stop.drop_guard(), listeners, left });
     }
 
     /// Ends the sessions and waits for that, a few seconds at most. Runners are left alone.
     pub async fn stop(&self) {
-        let Some(Running { stop, mut listeners }) = self.running().take() else { return };
+        let Some(Running { stop, mut listeners, left: _left }) = self.running().take() else {
+            return;
+        };
         drop(stop);
         let ended = async { while listeners.join_next().await.is_some() {} };
         if tokio::time::timeout(FAREWELL * 2, ended).await.is_err() {

@@ -1,5 +1,6 @@
 //! Against the simulated GitHub, over TCP, on a clock that jumps from one deadline to the next.
 
+mod lessons;
 mod recovery;
 
 use std::collections::HashMap;
@@ -54,7 +55,13 @@ impl World {
     }
 
     async fn with(scale_sets: ScaleSetOptions, change: impl FnOnce(&mut RunnerConfig)) -> Self {
-        let github = Simulator::start(Options { scale_sets, ..Options::default() }).await.unwrap();
+        let options = Options {
+            scale_sets,
+            // Hours of the simulator's time go by, and none of the client's wall clock.
+            registration_token_lifetime: Duration::from_secs(24 * 3_600),
+            ..Options::default()
+        };
+        let github = Simulator::start(options).await.unwrap();
         github.add_repo(RepoSpec::new(REPO));
         let state = TempDir::new().unwrap();
         let env = [
@@ -278,6 +285,7 @@ async fn offered_jobs_are_acquired_within_the_room_with_the_queues_token() {
     assert!(world.set().jobs().all(|(_, stage)| stage == Stage::Assigned));
 }
 
+/// ARC#4000: an idle runner was killed as its job arrived.
 #[tokio::test(start_paused = true)]
 async fn a_busy_runner_is_kept_and_one_that_is_gone_is_no_trouble() {
     let mut world = World::new().await;

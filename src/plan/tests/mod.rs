@@ -81,9 +81,22 @@ fn a_launch_that_is_under_way_counts_as_a_runner_once() {
 fn a_runner_that_has_ended_takes_no_room_and_is_cleaned_up() {
     let world = world().max(1).job("a", 1, 0).runner("r1", "a", Phase::Exited);
     assert_eq!(world.launched_jobs(), [1]);
+    let world = world.last(|r| r.registered = None);
     assert_eq!(world.removals(), [("r1".into(), Removal::Finished)]);
 }
 
+#[test]
+fn github_has_a_moment_to_drop_a_runner_that_has_ended_before_it_is_told_to() {
+    let ended = |change: fn(&mut Runner)| {
+        world().runner("r1", "a", Phase::Exited).last(change).removals().len()
+    };
+    assert_eq!(ended(|r| r.since = at(3_596)), 0, "it was online");
+    assert_eq!(ended(|r| r.since = at(3_595)), 1);
+    assert_eq!(ended(|r| r.certain = false), 1, "who knows when GitHub can be asked");
+    assert_eq!(ended(|r| r.registered.as_mut().unwrap().online = false), 1, "it never was online");
+}
+
+/// ARC#2736: there was no bound for one repository, which took all runners.
 #[test]
 fn max_per_repo_bounds_one_repository_and_says_so() {
     let mut world = world().job("a", 1, 0).job("a", 2, 1).job("b", 3, 2);
@@ -139,6 +152,7 @@ fn nothing_is_launched_while_launches_are_paused() {
     assert_eq!(world.why_held(1), "the image is missing");
 }
 
+/// terraform-aws-github-runner#1853: cancelled jobs left a fleet of idle runners.
 #[test]
 fn an_idle_runner_goes_when_its_job_was_cancelled_but_not_at_once() {
     let world = world().runner("r1", "a", Phase::Idle).last(|r| r.since = at(3595));
@@ -169,9 +183,8 @@ fn no_runner_is_retired_when_the_demand_of_its_repository_was_not_seen() {
 
 #[test]
 fn a_runner_that_never_came_online_is_removed_and_one_that_still_may_is_not() {
-    let started = |second| {
-        world().runner("r1", "a", Phase::Starting).last(|r| r.container.created_at = at(second))
-    };
+    let started =
+        |second| world().runner("r1", "a", Phase::Starting).last(|r| r.since = at(second));
     assert_eq!(started(3421).removals(), []);
     assert_eq!(started(3420).removals(), [("r1".into(), Removal::NeverOnline)]);
 }
@@ -252,6 +265,22 @@ fn warm_runners_are_kept_ready_beside_those_that_jobs_will_take() {
     );
     let ready = world.runner("r2", "a", Phase::Idle).runner("r3", "a", Phase::Idle);
     assert!(launched(&ready.plan()).is_empty());
+}
+
+#[test]
+fn a_warm_runner_makes_room_for_a_job_that_it_cannot_serve() {
+    let idle = |world: World, name: &str| {
+        world.runner(name, "a", Phase::Idle).last(|r| {
+            r.container.origin = Origin::Warm;
+            r.since = at(3580);
+        })
+    };
+    let mut world = idle(idle(world().max(2), "r1"), "r2");
+    world.limits.min_idle = 2;
+    world.limits.warm = vec![Scope::Repo(repo("a"))];
+    assert!(world.removals().is_empty());
+    let world = world.job("b", 1, 3570);
+    assert_eq!(world.removals(), [("r1".into(), Removal::Surplus)], "one for each job");
 }
 
 #[test]

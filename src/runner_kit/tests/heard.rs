@@ -18,9 +18,9 @@ use crate::runner_kit::RunnerKit;
 use crate::views::Mode;
 
 /// A GitHub whose polls, and whoever else tells of jobs, write on a board.
-struct Boarded {
+pub(super) struct Boarded {
     github: Arc<Github>,
-    board: Arc<Board>,
+    pub(super) board: Arc<Board>,
     decided: Mutex<Vec<Option<Decided>>>,
 }
 
@@ -68,9 +68,14 @@ impl DemandSource for Boarded {
 
 /// A service that hears of jobs, an hour between its passes.
 async fn hearing(max_runners: i64) -> (World, Arc<Boarded>, RunnerKit) {
+    polling(max_runners, 3_600).await
+}
+
+/// A service that hears of jobs, so many seconds between its passes.
+pub(super) async fn polling(max_runners: i64, interval: i64) -> (World, Arc<Boarded>, RunnerKit) {
     let input = StartInput {
         max_runners: Some(max_runners),
-        poll_interval: Some(3_600),
+        poll_interval: Some(interval),
         ..StartInput::default()
     };
     let world = World::with(input);
@@ -86,12 +91,13 @@ async fn hearing(max_runners: i64) -> (World, Arc<Boarded>, RunnerKit) {
 }
 
 impl Boarded {
-    fn hear(&self, id: u64, state: JobState) {
+    pub(super) fn hear(&self, id: u64, state: JobState) {
         let (repo, at) = (repo("a"), self.github.now());
+        let scope = self.github.change(|state| state.scope.clone());
         let job = Job {
             id,
             run_id: id,
-            scope: Scope::Repo(repo.clone()),
+            scope: scope.unwrap_or(Scope::Repo(repo.clone())),
             repo,
             name: "build".into(),
             url: String::new(),
@@ -118,6 +124,7 @@ async fn a_job_that_is_heard_of_is_launched_for_in_the_same_instant_and_once() {
     assert_eq!((world.engine.launched().len(), world.github.running()), (1, 1));
 }
 
+/// ARC#3953, ARC#3704, ARC#3534: 20 seconds to an hour went by between queued and started.
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_acted_upon_while_others_are_still_waited_for() {
     let (world, source, _kit) = hearing(4).await;
@@ -144,6 +151,7 @@ async fn a_runner_that_has_come_and_gone_is_not_launched_again_on_the_word_of_an
     assert_eq!((world.engine.launched().len(), world.containers().await), (1, 0));
 }
 
+/// terraform-aws-github-runner#4262, terraform-aws-github-runner#3130: the other job waited for 11 hours.
 #[tokio::test(start_paused = true)]
 async fn of_two_jobs_that_swap_their_runners_neither_is_forgotten() {
     let (world, source, _kit) = hearing(4).await;
@@ -163,6 +171,7 @@ async fn of_two_jobs_that_swap_their_runners_neither_is_forgotten() {
     assert_eq!(world.engine.launched().len(), 3, "and this one has none");
 }
 
+/// ARC#2788, ARC#2073: a missed webhook meant no runner, ever.
 #[tokio::test(start_paused = true)]
 async fn a_missed_event_is_made_good_by_the_next_pass() {
     let (world, _source, _kit) = hearing(4).await;
@@ -188,6 +197,7 @@ async fn events_are_served_while_polls_are_blind_and_the_last_queue_is_still_sho
     assert_eq!(status.last_error.unwrap().code, Code::GithubUnreachable);
 }
 
+/// ARC#3953, ARC#3704, ARC#3534: 20 seconds to an hour went by between queued and started.
 #[tokio::test(start_paused = true)]
 async fn room_that_a_runner_leaves_is_filled_at_once() {
     let (world, source, _kit) = hearing(1).await;
@@ -205,7 +215,7 @@ async fn room_that_a_runner_leaves_is_filled_at_once() {
     assert_eq!(world.engine.launched().len(), 2, "although no pass came to its end");
 }
 
-fn set(more: usize, at: i64) -> Assigned {
+pub(super) fn set(more: usize, at: i64) -> Assigned {
     let at = chrono::DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::seconds(at);
     let labels = Labels::new(["self-hosted"]);
     Assigned { labels, queued: vec![], in_progress: vec![], more, at }
@@ -268,4 +278,19 @@ async fn an_error_of_one_pass_does_not_stop_what_others_tell() {
     settle().await;
     assert_eq!(world.engine.launched().len(), 1);
     tokio::time::advance(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_runners_cannot_be_seen_nothing_is_told_as_decided_and_no_work_is_asked_for() {
+    let (world, source, _kit) = hearing(3).await;
+    let last = || source.decided.lock().unwrap().last().cloned().unwrap().unwrap();
+    let heard = || source.board.demand(source.github.now()).revision;
+    world.engine.set_reachable(false);
+    world.until("the outage is known", |_| last().free == 0).await;
+    source.hear(1, JobState::Queued);
+    settle().await;
+    assert!(last().revision < heard(), "a scale set's message would be acknowledged");
+    world.engine.set_reachable(true);
+    world.until("it is decided", |_| last().revision == heard()).await;
+    assert_eq!((last().room(&Scope::Repo(repo("a"))), world.engine.launched().len()), (3, 1));
 }

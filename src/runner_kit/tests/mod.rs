@@ -3,8 +3,10 @@
 mod alive;
 mod bounds;
 mod heard;
+mod lessons;
 mod measured;
 mod races;
+mod simulation;
 mod told;
 mod world;
 
@@ -365,6 +367,7 @@ async fn a_launch_that_breaks_down_takes_no_place_for_ever() {
     assert_eq!(world.kit.provision(Some(&repo("a"))).await.unwrap().len(), 1);
 }
 
+/// llama.cpp#7893: registrations that nobody used were left, until GitHub took no more.
 #[tokio::test(start_paused = true)]
 async fn a_registration_is_removed_although_its_job_was_cancelled_and_its_container_never_was() {
     let world = World::new(1);

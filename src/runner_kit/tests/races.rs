@@ -11,7 +11,8 @@ use super::world::{World, repo};
 use crate::adapters::memory::MemoryEngine;
 use crate::error::{Code, Result};
 use crate::lifecycle::Parts;
-use crate::model::{Container, Ended, Inspection, Usage};
+use crate::model::{Container, Ended, Inspection, Phase, Runner, Usage};
+use crate::plan::Removal;
 use crate::ports::{Engine, Host, Launch, Report};
 use crate::runner_kit::RunnerKit;
 use crate::snapshot::EventKind;
@@ -254,4 +255,26 @@ async fn a_launch_that_breaks_off_in_a_bug_is_told_and_takes_no_room() {
     late.breaks_launch.store(true, Ordering::SeqCst);
     assert_eq!(kit.provision(Some(&repo("a"))).await.unwrap_err().code, Code::Internal);
     kit.provision(Some(&repo("a"))).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runner_that_an_old_list_does_not_show_is_asked_for_before_it_is_removed() {
+    let world = World::new(1);
+    world.kit.provision(Some(&repo("a"))).await.unwrap();
+    world.pass(10).await;
+    let container = world.parts.engine.containers().await.unwrap().remove(0);
+    world.github.change(|state| state.runners[0].busy = true);
+    let runner = Runner {
+        // As with a token: GitHub's id is not known.
+        container: Container { runner_id: None, ..container },
+        registered: None,
+        certain: true,
+        phase: Phase::Starting,
+        since: world.github.now(),
+        lost_since: None,
+        spent_at: None,
+        job: None,
+    };
+    let removed = world.parts.remove(&runner, Removal::NeverOnline, false).await;
+    assert_eq!((removed.unwrap(), world.live().await), (None, 1), "it has got a job meanwhile");
 }

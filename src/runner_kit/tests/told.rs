@@ -181,3 +181,18 @@ async fn who_watches_a_launch_is_answered_in_time_also_when_the_engine_hangs() {
     assert_eq!(asked.await.unwrap()[0].status, Phase::Starting);
     assert!(begun.elapsed().as_secs() <= 46, "{:?}", begun.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_the_engine_is_away_that_is_why_jobs_wait() {
+    let world = World::new(2);
+    world.kit.start_autoscaler().await.unwrap();
+    world.pass(10).await;
+    world.engine.set_reachable(false);
+    world.pass(200).await;
+    world.github.queue("a", 1, 5);
+    world.pass(200).await;
+    let why = world.kit.longest_wait().unwrap().reason;
+    assert!(why.starts_with("Docker is not accessible"), "{why}");
+    world.engine.set_reachable(true);
+    world.until("it is done", |world| world.github.done() == 1).await;
+}

@@ -47,6 +47,14 @@ pub(super) struct State {
     jobs: BTreeMap<u64, FakeJob>,
     pub(super) runners: Vec<Registered>,
     pub(super) down: bool,
+    /// Whether the hourly budget is used up.
+    pub(super) limited: bool,
+    /// Where runners register: with the organisation instead of the jobs' repositories.
+    pub(super) scope: Option<Scope>,
+    /// Whether the job that came last is given to a runner first.
+    pub(super) newest_first: bool,
+    /// Whether the next runner that is to be removed has just been given a job of so many seconds.
+    pub(super) late_job: Option<u64>,
     pub(super) gated: bool,
     /// Whether a removal of a registration fails.
     pub(super) keeps_registrations: bool,
@@ -150,21 +158,9 @@ impl Github {
     pub(super) fn queue(&self, name: &str, count: u64, takes: u64) {
         let now = self.now();
         self.change(|state| {
+            let scope = state.scope.clone().unwrap_or(Scope::Repo(repo(name)));
             for _ in 0..count {
-                let id = state.jobs.len() as u64 + 1;
-                let job = Job {
-                    id,
-                    run_id: id,
-                    repo: repo(name),
-                    scope: Scope::Repo(repo(name)),
-                    name: "build".into(),
-                    url: String::new(),
-                    labels: Labels::new(["self-hosted"]),
-                    queued_at: now,
-                    seen_at: now,
-                };
-                let takes = Duration::from_secs(takes);
-                state.jobs.insert(id, FakeJob { job, takes, runner: None, done: false });
+                state.add(&scope, repo(name), takes, now);
             }
         });
     }
@@ -187,6 +183,13 @@ impl Github {
         self.change(|state| {
             state.jobs.values().filter(|job| job.runner.is_some() && !job.done).count()
         })
+    }
+
+    /// How many jobs of this repository runners have.
+    pub(super) fn running_of(&self, name: &str) -> usize {
+        let is_its =
+            |job: &&FakeJob| job.runner.is_some() && !job.done && job.job.repo == repo(name);
+        self.change(|state| state.jobs.values().filter(is_its).count())
     }
 
     /// Names of runners that ever had a job, once for each job.
@@ -236,6 +239,10 @@ impl Github {
         if down {
             return Err(Error::new(Code::GithubUnreachable, "GitHub does not answer.", "Wait."));
         }
+        if self.change(|state| state.limited) {
+            let error = Error::new(Code::RateLimited, "The budget is used up.", "Wait.");
+            return Err(error.retry_after(Duration::from_secs(600)));
+        }
         Ok(())
     }
 }
@@ -245,10 +252,30 @@ impl State {
         self.runners.iter_mut().find(|runner| runner.name == name)
     }
 
+    fn add(&mut self, scope: &Scope, repo: Repo, takes: u64, now: DateTime<Utc>) -> &mut FakeJob {
+        let id = self.jobs.len() as u64 + 1;
+        let job = Job {
+            id,
+            run_id: id,
+            repo,
+            scope: scope.clone(),
+            name: "build".into(),
+            url: String::new(),
+            labels: Labels::new(["self-hosted"]),
+            queued_at: now,
+            seen_at: now,
+        };
+        let takes = Duration::from_secs(takes);
+        self.jobs.entry(id).or_insert(FakeJob { job, takes, runner: None, done: false })
+    }
+
     fn take(&mut self, name: &str, scope: &Scope) -> Option<Duration> {
-        let fits =
-            |job: &&mut FakeJob| job.runner.is_none() && !job.done && job.job.scope == *scope;
-        let job = self.jobs.values_mut().find(fits)?;
+        let is_free = |job: &FakeJob| job.runner.as_deref().is_none_or(|runner| runner == name);
+        let fits = |job: &&mut FakeJob| is_free(job) && !job.done && job.job.scope == *scope;
+        let job = match self.newest_first {
+            true => self.jobs.values_mut().rfind(fits)?,
+            false => self.jobs.values_mut().find(fits)?,
+        };
         job.runner = Some(name.to_owned());
         let takes = job.takes;
         self.runner(name)?.busy = true;
@@ -336,8 +363,16 @@ impl Registrar for Github {
         })
     }
 
-    async fn deregister(&self, _: &Scope, id: u64) -> Result<Deregistered> {
+    async fn deregister(&self, scope: &Scope, id: u64) -> Result<Deregistered> {
         self.answers()?;
+        let now = self.now();
+        self.change(|state| {
+            let runner = state.runners.iter_mut().find(|runner| runner.id == id);
+            let Some((runner, takes)) = runner.zip(state.late_job.take()) else { return };
+            runner.busy = true;
+            let name = runner.name.clone();
+            state.add(scope, repo("a"), takes, now).runner = Some(name);
+        });
         if self.change(|state| state.keeps_registrations) {
             return Err(Error::new(Code::GithubUnreachable, "GitHub does not answer.", "Wait."));
         }

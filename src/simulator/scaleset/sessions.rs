@@ -58,6 +58,7 @@ pub(super) async fn open(
             let message =
                 format!("The runner scale set {} already has an active session.", set.name);
             let kind = "RunnerScaleSetSessionConflictException";
+            world.state.sets.refuse(id);
             return Err(Refused(StatusCode::CONFLICT, kind, message));
         }
         world.state.sets.open(id, &opening.owner_name, now);

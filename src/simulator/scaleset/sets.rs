@@ -74,6 +74,8 @@ pub struct ScaleSet {
     pub acknowledged: Vec<u64>,
     /// How many sessions were opened.
     pub sessions: u32,
+    /// How many were refused, since one was open.
+    pub conflicts: u32,
     pub(super) created_at: Time,
     pub(super) deleted: bool,
     pub(super) book: BTreeMap<u64, Assignment>,
@@ -207,6 +209,7 @@ impl Sets {
             delivered: Vec::new(),
             acknowledged: Vec::new(),
             sessions: 0,
+            conflicts: 0,
             created_at: now,
             deleted: false,
             book: BTreeMap::new(),
@@ -265,6 +268,12 @@ impl Sets {
         set.capacity = Some(0);
         set.session = Some(Session { id: session, owner: owner.into(), token, seen_at: now });
         Some(())
+    }
+
+    pub(super) fn refuse(&mut self, id: u64) {
+        if let Some(set) = self.sets.get_mut(&id) {
+            set.conflicts += 1;
+        }
     }
 
     pub(super) fn queue_token(&mut self, until: Time) -> String {

@@ -213,7 +213,8 @@ async fn a_cancelled_run_stops_its_runners_job() {
 async fn a_killed_runners_job_is_queued_again_for_the_next_runner() {
     let options = Options {
         lost_job: LostJob::IsQueuedAgain,
-        lost_after: Duration::from_millis(1),
+        // Longer than a runner that lives is ever away between two polls.
+        lost_after: Duration::from_millis(500),
         ..Options::default()
     };
     let (github, work) = (github(options).await, TempDir::new().unwrap());

@@ -114,3 +114,11 @@ async fn an_engine_that_hangs_is_given_up_after_half_a_minute() {
     assert!(error.message.contains("did not answer in time"), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(31));
 }
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_takes_no_more_runners_and_says_so() {
+    let world = World::with("disk", "true", |config| config.min_free_disk = 1 << 50).await;
+    let error = world.engine.prepare(&|_| {}).await.unwrap_err();
+    assert_failed(&error, "min_free_disk is 1073741824 MiB", "docker system prune");
+    world.assert_nothing_is_left().await;
+}

@@ -20,12 +20,14 @@ use super::*;
 /// An engine that knows no image until it has been pulled.
 #[derive(Default)]
 struct Played {
+    asked: AtomicUsize,
     pulls: AtomicUsize,
     begun: AtomicUsize,
     messages: Vec<Value>,
 }
 
 async fn inspect(State(played): State<Arc<Played>>) -> impl IntoResponse {
+    played.asked.fetch_add(1, Ordering::SeqCst);
     match played.pulls.load(Ordering::SeqCst) {
         0 => (StatusCode::NOT_FOUND, Json(json!({"message": "No such image: tiny"}))),
         _ => (StatusCode::OK, Json(json!({"Id": "sha256:00"}))),
@@ -53,6 +55,7 @@ async fn play(messages: Vec<Value>, policy: PullPolicy) -> (DockerEngine, Arc<Pl
     let app = Router::new()
         .route("/images/{name}/json", get(inspect))
         .route("/images/create", post(pull))
+        .route("/info", get(|| async { Json(json!({"OSType": "linux"})) }))
         .with_state(Arc::clone(&played));
     let engine = played_engine(app, |config| {
         (config.runner_image, config.pull) = ("tiny".to_owned(), policy);
@@ -76,6 +79,31 @@ async fn many_who_need_the_image_share_one_pull_and_see_how_far_it_is() {
     let said = said.into_inner().unwrap();
     assert_eq!(said.first().map(String::as_str), Some("pulling the image tiny"));
     assert!(said.contains(&"pulling the image tiny: 50 %".to_owned()), "{said:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_asks_for_the_image_once_and_what_comes_later_asks_again() {
+    let (engine, played) = play(vec![], PullPolicy::Missing).await;
+    played.pulls.fetch_add(1, Ordering::SeqCst);
+    let burst = async || {
+        let prepared = futures::future::join_all((0..5).map(|_| engine.prepare(&|_| {}))).await;
+        assert!(prepared.iter().all(Result::is_ok), "{prepared:?}");
+        played.asked.load(Ordering::SeqCst)
+    };
+    assert_eq!((burst().await, burst().await), (1, 1));
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(burst().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_has_gone_is_missed_by_the_first_launch_and_pulled_for_the_next() {
+    let (engine, played) = play(vec![downloading(100)], PullPolicy::Missing).await;
+    engine.prepare(&|_| {}).await.unwrap();
+    played.pulls.store(0, Ordering::SeqCst);
+    // The engine that is played here makes nothing: 404, as without the image.
+    assert!(engine.launch(&launch_of("gone-1".to_owned())).await.is_err());
+    engine.prepare(&|_| {}).await.unwrap();
+    assert_eq!(played.pulls.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,6 +64,7 @@ pub(crate) fn config(instance: &str, work_dir: PathBuf, script: &str) -> RunnerC
         memory_limit: 64 << 20,
         cpu_limit: 1.0,
         pids_limit: 64,
+        min_free_disk: 0,
         api_budget: 50,
         instance: instance.to_owned(),
         engine: EngineKind::Docker,

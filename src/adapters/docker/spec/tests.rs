@@ -42,6 +42,7 @@ pub(crate) fn config() -> RunnerConfig {
         memory_limit: 4 << 30,
         cpu_limit: 4.0,
         pids_limit: 4096,
+        min_free_disk: 0,
         api_budget: 50,
         instance: "default".to_owned(),
         engine: EngineKind::Docker,
@@ -79,6 +80,7 @@ fn site() -> Site {
         cpus: 8,
         memory: 16 << 30,
         socket: "/run/user/7/docker.sock".into(),
+        data: Some("/var/lib/docker".into()),
         shares_files: true,
         maps_ids: false,
     }

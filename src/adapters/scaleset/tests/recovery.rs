@@ -15,6 +15,7 @@ async fn a_refused_queue_token_is_renewed_and_nothing_is_lost() {
     assert_eq!(world.set().sessions, 1, "the session went on");
 }
 
+/// actions/scaleset#123: a session that was gone ended the listener.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_the_service_forgot_is_replaced_at_its_place_in_the_queue() {
     let mut world = World::new().await;
@@ -45,6 +46,7 @@ async fn a_queue_that_is_not_there_any_more_means_a_new_session_at_once() {
     assert!(!gap, "the scope was never without its level");
 }
 
+/// ARC#3209, ARC#3351, ARC#4285: "409 already has an active session", in a loop of crashes.
 #[tokio::test(start_paused = true)]
 async fn a_set_that_somebody_else_listens_to_is_left_to_them_and_taken_when_they_are_gone() {
     let mut world = World::new().await;
@@ -63,6 +65,7 @@ async fn a_set_that_somebody_else_listens_to_is_left_to_them_and_taken_when_they
     assert_eq!(world.sets.warnings(), Vec::<String>::new());
 }
 
+/// ARC#3209, ARC#3351, ARC#4285: "409 already has an active session", in a loop of crashes.
 #[tokio::test(start_paused = true)]
 async fn after_a_crash_our_own_session_is_ended_and_the_place_in_the_queue_is_kept() {
     let mut world = World::new().await;
@@ -111,6 +114,18 @@ async fn a_stop_ends_the_session_and_leaves_the_scope_to_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_that_is_broken_off_leaves_the_scope_to_the_others_too() {
+    let mut world = World::new().await;
+    world.start();
+    world.live().await;
+    world.loop_.abort();
+    drop(world.sets.running().take());
+    assert!(!world.sets.is_live(world.scope()));
+    assert_eq!(world.board.assigned(world.scope()), None);
+}
+
+/// ARC#4370: a set that GitHub had deleted was an outage for ever.
+#[tokio::test(start_paused = true)]
 async fn a_set_that_was_deleted_is_made_anew_and_its_jobs_come_again() {
     let mut world = World::new().await;
     world.live().await;
@@ -126,6 +141,7 @@ async fn a_set_that_was_deleted_is_made_anew_and_its_jobs_come_again() {
     assert_eq!(process.await.unwrap(), 0);
 }
 
+/// ARC#4370: an empty address of the queue was an outage for ever.
 #[tokio::test(start_paused = true)]
 async fn an_empty_queue_address_is_an_outage_that_passes() {
     let mut world = World::new().await;
@@ -136,6 +152,7 @@ async fn an_empty_queue_address_is_an_outage_that_passes() {
     world.queued(1).await;
 }
 
+/// ARC#3649, ARC#3420, ARC#3204: jobs waited for ever while the statistics said zero.
 #[tokio::test(start_paused = true)]
 async fn jobs_of_a_message_count_though_its_statistics_say_there_are_none() {
     let mut world = World::new().await;
@@ -152,6 +169,7 @@ async fn jobs_of_a_message_count_though_its_statistics_say_there_are_none() {
     assert_eq!(world.queued(2).await.more, 0);
 }
 
+/// ARC#4285: the queue answered 200 with nothing.
 #[tokio::test(start_paused = true)]
 async fn empty_answers_byte_order_marks_and_unknown_messages_are_got_over() {
     let mut world = World::new().await;

@@ -1,0 +1,98 @@
+//! The whole loop against a world that fails, in virtual time. One seed is one run.
+//!
+//! turmoil and madsim simulate the network below the adapters, and proptest's state machines a
+//! sequence of calls; what fails here are the ports, beside each other and in time. So this is a
+//! driver of our own over them, on tokio's paused clock and a single thread, with every random
+//! number from one seed.
+
+mod drive;
+mod engine;
+mod github;
+mod judge;
+mod mutants;
+mod port;
+mod report;
+mod runner;
+mod setting;
+mod world;
+
+use std::ops::Range;
+
+use self::drive::run;
+use self::mutants::{MUTANTS, Mutant};
+use self::report::{Report, play};
+use crate::plan::plan;
+
+/// Runs of which `cargo test` makes sure; more of them by `SEEDS`.
+const SEEDS: Range<u64> = 0..400;
+
+/// A range of seeds, as `10..20`, or one.
+fn seeds() -> Option<Range<u64>> {
+    let text = std::env::var("SEEDS").ok()?;
+    let (from, to) = match text.split_once("..") {
+        Some((from, to)) => (from.parse().unwrap(), to.parse().unwrap()),
+        None => (text.parse().unwrap(), text.parse::<u64>().unwrap() + 1),
+    };
+    Some(from..to)
+}
+
+#[test]
+fn a_seed_is_a_run_and_the_same_each_time() {
+    for seed in 0..10 {
+        let (one, other) = (run(seed, plan, false), run(seed, plan, false));
+        assert_eq!(one.fingerprint, other.fingerprint, "seed {seed}");
+        assert!(one.lines.is_empty());
+    }
+}
+
+#[test]
+fn whatever_fails_nothing_is_lost_and_nothing_leaks() {
+    let report = play(SEEDS, plan, Report::default());
+    println!("{report}");
+    assert!(report.bad.is_empty(), "{report}");
+}
+
+/// Seeds that a broken planner may survive.
+const SURVIVED: u64 = 400;
+
+#[test]
+fn every_planner_that_is_broken_on_purpose_is_caught() {
+    let mut survivors = Vec::new();
+    for Mutant { name, planner, breaks } in MUTANTS {
+        let mut caught = std::collections::BTreeMap::new();
+        let seed = (0..SURVIVED).find(|seed| {
+            let violations = run(*seed, planner, false).violations;
+            violations
+                .first()
+                .inspect(|(kind, what)| drop(caught.insert(*kind, what.clone())))
+                .is_some()
+        });
+        let by = caught.keys().next();
+        println!("{name:<44} {:>4} seeds, by {by:?}", seed.map_or(SURVIVED, |seed| seed + 1));
+        if by.is_none_or(|by| !breaks.contains(by)) {
+            survivors.push((name, caught));
+        }
+    }
+    assert!(survivors.is_empty(), "{survivors:#?}");
+}
+
+/// `SEEDS=0..1000000 cargo test --release --lib many_seeds -- --ignored --nocapture`
+#[test]
+#[ignore = "as many seeds as one asks for"]
+fn many_seeds() {
+    let report = play(seeds().expect("SEEDS=from..to"), plan, Report::default());
+    println!("{report}");
+    assert!(report.bad.is_empty());
+}
+
+/// `SEEDS=17 cargo test --lib replay_of_a_seed -- --ignored --nocapture`
+#[test]
+#[ignore = "tells what happens in the runs that one asks for"]
+fn replay_of_a_seed() {
+    for seed in seeds().expect("SEEDS=seed") {
+        let outcome = run(seed, plan, true);
+        println!("seed {seed}: {:#?}", outcome.setting);
+        outcome.lines.iter().for_each(|line| println!("{line}"));
+        assert!(outcome.violations.is_empty(), "{:#?}", outcome.violations);
+    }
+}
