@@ -24,11 +24,7 @@ pub fn read_secret(option: &str, file: &Path) -> Result<String> {
 /// hands credentials over (`LoadCredential` of systemd.exec(5)), and the ACL's mask then shows in the
 /// place of the group's rights.
 fn is_private(mode: u32, owner: u32, group: u32) -> bool {
-    match mode & 0o077 {
-        0 => true,
-        0o040 => (owner, group) == (0, 0),
-        _ => false,
-    }
+    mode & 0o077 == 0 || (mode & 0o777, owner, group) == (0o440, 0, 0)
 }
 
 #[cfg(test)]
@@ -41,7 +37,7 @@ mod tests {
         assert!(is_private(0o100_440, 0, 0), "a credential that systemd has loaded");
         for (mode, owner, group) in [
             (0o644, 0, 0),
-            (0o460, 0, 0),
+            (0o640, 0, 0),
             (0o640, 1000, 1000),
             (0o440, 0, 999),
             (0o440, 1000, 0),
