@@ -157,7 +157,6 @@ pub(crate) struct Reconciler {
 }
 
 impl Reconciler {
-    #[expect(clippy::too_many_arguments, reason = "all of its state comes from one caller")]
     pub(crate) fn new(
         parts: Parts,
         limits: Limits,
@@ -260,11 +259,13 @@ impl Reconciler {
 
     /// What is to begin next, and when: one of each kind at a time.
     fn due(&self) -> Due {
-        let Rounds { next_look, next_count, next_pass, .. } = self.rounds;
+        let Rounds { next_look, next_count, next_pass, pass_follows, .. } = self.rounds;
+        // What is known of jobs says nothing before it is known which runners there are.
+        let may_pass = self.passes.is_empty() && !pass_follows;
         Due {
             look: next_look.filter(|_| self.looks.is_empty()),
             count: next_count.filter(|_| self.counts.is_empty()),
-            pass: next_pass.filter(|_| self.passes.is_empty()),
+            pass: next_pass.filter(|_| may_pass),
         }
     }
 
