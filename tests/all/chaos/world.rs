@@ -17,6 +17,8 @@ use crate::support::remains_on;
 
 /// Nothing takes this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// Each world has an engine of its own.
+const INSTANCE: &str = "chaos";
 const REPOS: u64 = 8;
 /// The most runners at a time.
 const RUNNERS: usize = 6;
@@ -54,9 +56,8 @@ pub(crate) struct World {
     pub(crate) home: Home,
     pub(crate) dice: Dice,
     pub(crate) row: Row,
-    instance: String,
     image: String,
-    max_runners: usize,
+    pub(crate) max_runners: usize,
     service: Option<Child>,
 }
 
@@ -75,7 +76,6 @@ impl World {
         let github = Simulator::start(Options { seed, ..options }).await.expect("it starts");
         github.add_org("octo-org");
         (0..REPOS).for_each(|repo| github.add_repo(RepoSpec::new(format!("octo-org/{repo}"))));
-        let instance = format!("chaos-{name}").replace(' ', "-");
         let own = [
             ("DOCKER_HOST", engine.address()),
             ("GITHUB_TOKEN", TOKEN.to_owned()),
@@ -83,7 +83,7 @@ impl World {
             ("GITHUB_SERVER_URL", github.url()),
             ("RUNNER_KIT_RUNNER_IMAGE", image.clone()),
             ("RUNNER_KIT_PULL", "never".to_owned()),
-            ("RUNNER_KIT_INSTANCE", instance.clone()),
+            ("RUNNER_KIT_INSTANCE", INSTANCE.to_owned()),
             ("RUNNER_KIT_DOCKER_ACCESS", "none".to_owned()),
             ("RUNNER_KIT_NETWORK_MODE", "host".to_owned()),
             ("RUNNER_KIT_POLL_INTERVAL", "1".to_owned()),
@@ -92,7 +92,13 @@ impl World {
         let home = Home::new(own.into_iter().chain(given));
         let (dice, row) = (Dice::new(seed), Row::new(name));
         let (max_runners, service) = (RUNNERS, None);
-        Self { github, engine, home, dice, row, instance, image, max_runners, service }
+        Self { github, engine, home, dice, row, image, max_runners, service }
+    }
+
+    /// Queues one run of so many jobs that take this long.
+    pub(crate) fn queue(&self, jobs: u32, takes: Duration) {
+        let run = RunSpec::new("ci").matrix("build", jobs, |job: JobSpec| job.takes(takes));
+        self.github.queue_run("octo-org/0", run).expect("the repository is there");
     }
 
     /// Where the runners' work directories are.
@@ -143,7 +149,10 @@ impl World {
     }
 
     /// Waits until the status is such.
-    pub(crate) async fn until_status(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
+    pub(crate) async fn until_status(&mut self, what: &str, is_so: impl Fn(&Value) -> bool) {
+        if let Some(ended) = self.service.as_mut().and_then(|child| child.try_wait().ok()?) {
+            panic!("the service ended with {ended}: {}", self.home.service_log());
+        }
         let reached = async { while !is_so(&self.status().await) {} };
         if tokio::time::timeout(PATIENCE, reached).await.is_err() {
             let log = self.home.service_log();
@@ -220,7 +229,7 @@ impl World {
 
     /// What is left of ours on the engine, on the disk and on GitHub.
     async fn leftovers(&self) -> Vec<String> {
-        let mut left = remains_on(&self.engine.client(), &self.instance).await;
+        let mut left = remains_on(&self.engine.client(), INSTANCE).await;
         let directories = std::fs::read_dir(self.work_dir()).into_iter().flatten().flatten();
         left.extend(directories.map(|entry| entry.path().display().to_string()));
         left.extend(
