@@ -23,13 +23,33 @@ pub(crate) struct Daemon {
     place: TempDir,
     containers: Containers,
     child: Option<Child>,
+    /// As on a host with packages from a distribution, it is not the engine's child, and survives it.
+    _containerd: Child,
 }
 
 impl Daemon {
     /// Starts an engine without a network of its own; the containers have the host's.
     pub(crate) async fn start(containers: Containers) -> Self {
         let place = tempfile::tempdir().expect("a temporary directory");
-        let mut daemon = Self { place, containers, child: None };
+        let at = |name: &str| place.path().join(name);
+        std::fs::write(
+            at("containerd.toml"),
+            "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n",
+        )
+        .expect("a file");
+        let mut command = tokio::process::Command::new("containerd");
+        for (option, name) in [
+            ("--config", "containerd.toml"),
+            ("--root", "containerd"),
+            ("--state", "state"),
+            ("--address", "containerd.sock"),
+        ] {
+            command.arg(option).arg(at(name));
+        }
+        let log = File::create(at("containerd.log")).expect("a log");
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
+        let _containerd = command.spawn().expect("containerd starts");
+        let mut daemon = Self { place, containers, child: None, _containerd };
         daemon.up().await;
         daemon
     }
@@ -55,6 +75,7 @@ impl Daemon {
         let mut command = tokio::process::Command::new("dockerd");
         command.args(["--iptables=false", "--bridge=none", "--shutdown-timeout=1"]);
         command.arg("--host").arg(self.address());
+        command.arg("--containerd").arg(self.at("containerd.sock"));
         for (option, name) in
             [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")]
         {

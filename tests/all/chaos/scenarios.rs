@@ -12,7 +12,7 @@ use super::report::Row;
 use super::world::World;
 
 /// How long a registration token lives here; GitHub's live for an hour.
-const TOKEN_LIFE: Duration = Duration::from_secs(8);
+const TOKEN_LIFE: u64 = 8_000;
 
 const JIT: (&str, &str) = ("RUNNER_KIT_REGISTRATION", "jit");
 
@@ -31,7 +31,6 @@ pub(crate) async fn kills(
     let mut world = World::new(name, seed, Containers::End, options, &env(registration)).await;
     world.start();
     for round in 0..rounds {
-        world.load();
         if round % 3 == 0 {
             world.recover(0).await;
         }
@@ -68,7 +67,6 @@ pub(crate) async fn engine(
     world.start();
     world.recover(0).await;
     for _ in 0..rounds {
-        world.load();
         world.live(200, 1_500).await;
         let looks = world.looks().await;
         match failing {
@@ -95,12 +93,14 @@ pub(crate) async fn outages(
     seed: u64,
     rounds: usize,
 ) -> Row {
-    let options = Options { registration_token_lifetime: TOKEN_LIFE, ..Options::default() };
+    let options = Options {
+        registration_token_lifetime: Duration::from_millis(TOKEN_LIFE),
+        ..Options::default()
+    };
     let mut world = World::new(name, seed, Containers::End, options, &env(registration)).await;
     world.start();
     world.recover(0).await;
     for _ in 0..rounds {
-        world.load();
         world.live(200, 1_500).await;
         let looks = world.looks().await;
         for path in ["/repos*", "/orgs*", "/user*", "/rate_limit"] {
@@ -108,10 +108,13 @@ pub(crate) async fn outages(
             inject.expect("a pattern");
         }
         world.row.faults += 1;
-        world.load();
+        world
+            .until_status("the outage is told", |status| {
+                status["last_error"]["code"] == "github_unreachable"
+            })
+            .await;
         // The token that is held runs out meanwhile.
-        world.live(1_000, 3_000).await;
-        tokio::time::sleep(TOKEN_LIFE).await;
+        world.live(TOKEN_LIFE, TOKEN_LIFE + 2_000).await;
         world.github.clear_faults();
         world.recover(looks).await;
     }
@@ -126,7 +129,6 @@ pub(crate) async fn cuts(name: &'static str, seed: u64, rounds: usize) -> Row {
     world.start();
     world.recover(0).await;
     for round in 0..rounds {
-        world.load();
         world.live(200, 1_500).await;
         let looks = world.looks().await;
         let fault = [Fault::Hang, Fault::Reset, Fault::LostAfterEffect].into_iter().nth(round % 3);
@@ -149,12 +151,10 @@ pub(crate) async fn images(name: &'static str, seed: u64, rounds: usize) -> Row 
     world.start();
     world.recover(0).await;
     for _ in 0..rounds {
-        world.load();
         world.live(200, 1_000).await;
         let looks = world.looks().await;
         world.remove_image().await;
         world.row.faults += 1;
-        world.load();
         world.live(500, 3_000).await;
         world.make_image().await;
         world.recover(looks).await;
@@ -168,7 +168,7 @@ struct Disk(PathBuf);
 impl Disk {
     fn new(place: PathBuf) -> Self {
         std::fs::create_dir_all(&place).expect("a directory");
-        let mount = ["-t", "tmpfs", "-o", "size=8m,mode=0755", "tmpfs"];
+        let mount = ["-t", "tmpfs", "-o", "size=16m,mode=0755", "tmpfs"];
         let mounted = Command::new("mount").args(mount).arg(&place).status().expect("mount runs");
         assert!(mounted.success(), "these tests mount a small file system, and so run as root");
         Self(place)
@@ -176,7 +176,7 @@ impl Disk {
 
     /// Fills it to the last byte.
     fn fill(&self) {
-        let written = std::fs::write(self.0.join("ballast"), vec![1; 9 << 20]);
+        let written = std::fs::write(self.0.join("ballast"), vec![1; 17 << 20]);
         assert!(written.is_err(), "there is no room for so much");
     }
 
@@ -193,19 +193,17 @@ impl Drop for Disk {
 
 /// The disk of the work directories is full for a while. Jobs that run then cannot write.
 pub(crate) async fn disks(name: &'static str, seed: u64, rounds: usize) -> Row {
-    let env = [JIT, ("RUNNER_KIT_MIN_FREE_DISK", "4m")];
+    let env = [JIT, ("RUNNER_KIT_MIN_FREE_DISK", "8m")];
     let mut world = World::new(name, seed, Containers::End, Options::default(), &env).await;
     world.row.ends_jobs = true;
     let disk = Disk::new(world.work_dir());
     world.start();
     world.recover(0).await;
     for _ in 0..rounds {
-        world.load();
         world.live(200, 1_500).await;
         let looks = world.looks().await;
         disk.fill();
         world.row.faults += 1;
-        world.load();
         world.live(500, 3_000).await;
         disk.free();
         world.recover(looks).await;
@@ -217,7 +215,7 @@ pub(crate) async fn disks(name: &'static str, seed: u64, rounds: usize) -> Row {
 pub(crate) async fn many(name: &'static str, seed: u64, count: u32, rounds: usize) -> Row {
     let mut world = World::new(name, seed, Containers::End, Options::default(), &env("jit")).await;
     world.max_runners = count as usize;
-    world.queue(count, Duration::from_secs(120));
+    let run = world.queue(count, Duration::from_secs(3_600));
     world.start();
     let at_work =
         world.github.wait_until(|state| state.count(JobStatus::InProgress) == count as usize);
@@ -234,5 +232,6 @@ pub(crate) async fn many(name: &'static str, seed: u64, count: u32, rounds: usiz
             .await;
         world.row.recovered.push(since.elapsed());
     }
+    world.github.cancel_run(run).expect("the run is there");
     world.end().await
 }

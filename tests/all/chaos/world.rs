@@ -23,7 +23,7 @@ const REPOS: u64 = 8;
 /// The most runners at a time.
 const RUNNERS: usize = 6;
 /// So many jobs at least are unfinished when a fault strikes.
-const LOAD: usize = 8;
+const LOAD: usize = 10;
 
 /// Chance that a seed repeats (splitmix64).
 pub(crate) struct Dice(u64);
@@ -96,9 +96,9 @@ impl World {
     }
 
     /// Queues one run of so many jobs that take this long.
-    pub(crate) fn queue(&self, jobs: u32, takes: Duration) {
+    pub(crate) fn queue(&self, jobs: u32, takes: Duration) -> u64 {
         let run = RunSpec::new("ci").matrix("build", jobs, |job: JobSpec| job.takes(takes));
-        self.github.queue_run("octo-org/0", run).expect("the repository is there");
+        self.github.queue_run("octo-org/0", run).expect("the repository is there")
     }
 
     /// Where the runners' work directories are.
@@ -123,14 +123,19 @@ impl World {
         }
     }
 
-    /// Lets time pass with the world as it is: when a fault strikes is what chance decides.
+    /// Lets time pass, in which work comes in: when a fault strikes is what chance decides.
     pub(crate) async fn live(&mut self, least: u64, most: u64) {
-        let while_alive = self.dice.millis(least, most);
-        tokio::time::sleep(while_alive).await;
+        let mut left = self.dice.millis(least, most);
+        while !left.is_zero() {
+            self.load();
+            let slice = left.min(Duration::from_millis(100));
+            tokio::time::sleep(slice).await;
+            left -= slice;
+        }
     }
 
     /// Queues bursts and matrices until there is enough to do.
-    pub(crate) fn load(&mut self) {
+    fn load(&mut self) {
         while self.github.look(|state| state.jobs().count() - state.count(JobStatus::Completed))
             < LOAD
         {
@@ -199,9 +204,8 @@ impl World {
         }
         self.row.cleaned = since.elapsed();
         let jobs = self.github.jobs();
-        let failed = |job: &&runner_kit::simulator::Job| {
-            job.status == JobStatus::Completed && job.conclusion != Some(Conclusion::Success)
-        };
+        let failed =
+            |job: &&runner_kit::simulator::Job| job.conclusion == Some(Conclusion::Failure);
         self.row.queued = jobs.len();
         self.row.run = jobs.iter().filter(|job| job.begun > 0).count();
         self.row.lost = jobs.iter().filter(|job| job.status != JobStatus::Completed).count();
@@ -213,10 +217,7 @@ impl World {
             || self.row.ended > self.row.spared()
         {
             let status = self.status().await;
-            let failed: Vec<_> = jobs
-                .iter()
-                .filter(|job| !matches!(job.conclusion, Some(Conclusion::Success)))
-                .collect();
+            let failed: Vec<_> = jobs.iter().filter(failed).collect();
             println!(
                 "{}\n{failed:#?}\nleft: {left:#?}\n{status:#}\n{}",
                 self.row.name,
