@@ -67,6 +67,7 @@ impl Inner {
         if started.is_err() {
             self.forget_image().await;
             self.undo(name, &site, now).await;
+            self.launching.fail(name);
         }
         started
     }

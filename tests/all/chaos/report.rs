@@ -23,8 +23,8 @@ pub(crate) struct Row {
     pub(crate) leaked: usize,
     /// From the end of each fault until the service was without trouble.
     pub(crate) recovered: Vec<Duration>,
-    /// From the last job's end until nothing was left.
-    pub(crate) cleaned: Duration,
+    /// From the last fault until all jobs had ended and nothing was left.
+    pub(crate) settled: Duration,
 }
 
 impl Row {
@@ -41,7 +41,7 @@ impl Row {
             runners: 0,
             leaked: 0,
             recovered: Vec::new(),
-            cleaned: Duration::ZERO,
+            settled: Duration::ZERO,
         }
     }
 
@@ -75,7 +75,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
         "runners",
         "recovery",
         "max",
-        "clean"
+        "at rest"
     );
     for row in rows {
         let mut times: Vec<_> = row.recovered.iter().map(Duration::as_secs_f64).collect();
@@ -96,7 +96,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
             row.runners,
             median,
             max,
-            row.cleaned.as_secs_f64(),
+            row.settled.as_secs_f64(),
         );
     }
     text + "* jobs whose runner the fault itself has ended; GitHub counts them as failed\n"

@@ -195,14 +195,14 @@ impl World {
 
     /// Waits until all is done and nothing is left, and counts.
     pub(crate) async fn end(mut self) -> Row {
+        let since = Instant::now();
         let done = self.github.wait_until(|state| state.is_all_done());
         let all_done = tokio::time::timeout(PATIENCE, done).await.is_ok();
-        let since = Instant::now();
         let mut left = self.leftovers().await;
-        while all_done && !left.is_empty() && since.elapsed() < PATIENCE {
+        while all_done && !left.is_empty() && since.elapsed() < 2 * PATIENCE {
             left = self.leftovers().await;
         }
-        self.row.cleaned = since.elapsed();
+        self.row.settled = since.elapsed();
         let jobs = self.github.jobs();
         let failed =
             |job: &&runner_kit::simulator::Job| job.conclusion == Some(Conclusion::Failure);
