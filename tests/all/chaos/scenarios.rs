@@ -63,7 +63,12 @@ pub(crate) async fn engine(
     rounds: usize,
 ) -> Row {
     let mut world = World::new(name, seed, containers, Options::default(), &env("jit")).await;
-    world.row.ends_jobs = containers == Containers::End && failing != Failing::Freezes;
+    // One that is told to end seems to stop what it is just starting, whatever it is to let live.
+    world.row.ends_jobs = match failing {
+        Failing::Restarts => true,
+        Failing::IsKilled => containers == Containers::End,
+        Failing::Freezes => false,
+    };
     world.start();
     world.recover(0).await;
     for _ in 0..rounds {
