@@ -188,6 +188,8 @@ pub struct Job {
     pub queued_at: DateTime<Utc>,
     /// When a runner began it.
     pub started_at: Option<DateTime<Utc>>,
+    /// How often a runner has begun it.
+    pub begun: u32,
     /// When it ended.
     pub completed_at: Option<DateTime<Utc>>,
     /// The runner that has or had it, once it has begun.

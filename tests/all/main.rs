@@ -9,6 +9,7 @@ mod assistant;
 mod autoscaling;
 mod bad_days;
 mod bounds;
+mod chaos;
 mod demo;
 mod distribution;
 mod doctor;

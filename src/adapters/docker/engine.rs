@@ -258,7 +258,7 @@ impl Inner {
     /// and those of launches under way.
     async fn look(&self) -> Result<(Vec<Container>, HashSet<String>)> {
         // Before the listing: a launch that ends while it is made is in the one or in the other.
-        let launching = self.launching.names();
+        let launching = self.launching.now();
         let filters = labels::filter(&self.config.instance, None);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let listed = self.call(async |docker| docker.list_containers(Some(options)).await).await;
@@ -267,10 +267,11 @@ impl Inner {
         let mut containers: Vec<_> =
             listed.into_iter().filter_map(|summary| labels::read(summary, now)).collect();
         for container in containers.iter_mut().filter(|c| c.status == "created") {
-            container.ended &= !launching.contains(&container.name);
+            container.ended = launching.is_over(&container.name, container.ended);
         }
-        let names = containers.iter().map(|container| container.name.clone());
-        let alive = names.chain(launching).collect();
+        let names: HashSet<_> = containers.iter().map(|container| container.name.clone()).collect();
+        self.launching.forget(&launching, |name| names.contains(name));
+        let alive = names.into_iter().chain(launching.under_way).collect();
         Ok((containers, alive))
     }
 

@@ -3,9 +3,26 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The names of runners that are being launched.
+/// The launches of this process.
 #[derive(Debug, Default)]
-pub(super) struct Launching(Mutex<Vec<String>>);
+pub(super) struct Launching(Mutex<Launches>);
+
+/// The names of the runners at a moment.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Launches {
+    pub(super) under_way: Vec<String>,
+    /// What there is of them may be left: an engine that went away in their midst removes nothing.
+    failed: Vec<String>,
+}
+
+impl Launches {
+    /// Whether nobody will start the container `name`, which was created and not started; `is_old`
+    /// says that its launch must be over, whoever's it was.
+    pub(super) fn is_over(&self, name: &str, is_old: bool) -> bool {
+        let is_in = |names: &[String]| names.iter().any(|other| other == name);
+        !is_in(&self.under_way) && (is_old || is_in(&self.failed))
+    }
+}
 
 /// One launch, until this is dropped.
 #[derive(Debug)]
@@ -16,27 +33,38 @@ pub(super) struct UnderWay<'a> {
 
 impl Launching {
     pub(super) fn begin(&self, name: &str) -> UnderWay<'_> {
-        self.lock().push(name.to_owned());
+        self.lock().under_way.push(name.to_owned());
         UnderWay { all: self, name: name.to_owned() }
     }
 
-    pub(super) fn names(&self) -> Vec<String> {
+    /// How they stand now.
+    pub(super) fn now(&self) -> Launches {
         self.lock().clone()
+    }
+
+    /// Remembers that the launch of `name` has failed.
+    pub(super) fn fail(&self, name: &str) {
+        self.lock().failed.push(name.to_owned());
+    }
+
+    /// Forgets those that had failed `then` and of which nothing is left.
+    pub(super) fn forget(&self, then: &Launches, is_left: impl Fn(&str) -> bool) {
+        self.lock().failed.retain(|name| !then.failed.contains(name) || is_left(name));
     }
 
     /// Whether others than `name` are being launched.
     pub(super) fn has_others(&self, name: &str) -> bool {
-        self.lock().iter().any(|other| other != name)
+        self.lock().under_way.iter().any(|other| other != name)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+    fn lock(&self) -> MutexGuard<'_, Launches> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        let mut names = self.all.lock();
+        let names = &mut self.all.lock().under_way;
         // One of them: a second launch of a name fails, and must not end the first.
         if let Some(at) = names.iter().position(|name| *name == self.name) {
             names.swap_remove(at);
@@ -53,9 +81,9 @@ mod tests {
         let launching = Launching::default();
         let first = launching.begin("r-1");
         drop(launching.begin("r-1"));
-        assert_eq!(launching.names(), ["r-1"]);
+        assert_eq!(launching.now().under_way, ["r-1"]);
         drop(first);
-        assert_eq!(launching.names(), Vec::<String>::new());
+        assert_eq!(launching.now().under_way, Vec::<String>::new());
     }
 
     #[test]
@@ -65,5 +93,24 @@ mod tests {
         assert!(launching.has_others("r-2"));
         drop(first);
         assert!(!launching.has_others("r-2") && launching.has_others("r-1"));
+    }
+
+    #[test]
+    fn what_a_failed_launch_left_is_over_at_once_and_what_others_make_only_when_it_is_old() {
+        let launching = Launching::default();
+        let under_way = launching.begin("r-1");
+        launching.fail("r-1");
+        assert!(!launching.now().is_over("r-1", true), "it is still being undone");
+        drop(under_way);
+        let then = launching.now();
+        assert!(then.is_over("r-1", false));
+        assert!(!then.is_over("r-2", false) && then.is_over("r-2", true));
+
+        launching.fail("r-3");
+        launching.forget(&then, |name| name == "r-1");
+        assert!(launching.now().is_over("r-1", false), "there is something left of it");
+        launching.forget(&then, |_| false);
+        assert!(!launching.now().is_over("r-1", false));
+        assert!(launching.now().is_over("r-3", false), "it failed after the listing");
     }
 }

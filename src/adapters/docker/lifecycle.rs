@@ -68,6 +68,7 @@ impl Inner {
         if started.is_err() {
             self.forget_image().await;
             self.undo(name, &site, now).await;
+            self.launching.fail(name);
         }
         started
     }
@@ -168,11 +169,16 @@ impl Inner {
         let filters = labels::filter(&self.config.instance, Some(name));
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let listed = self.call(async |docker| docker.list_containers(Some(options)).await).await;
-        for container in listed.unwrap_or_default() {
+        // While its container may be there, and even run, its directory and volumes are not left over.
+        let listed = match listed {
+            Ok(listed) => listed,
+            Err(error) => return tell("container", &error),
+        };
+        for container in listed {
             let ours = container.labels.as_ref().and_then(labels::created) == Some(now);
             let Some(id) = container.id.filter(|_| ours) else { continue };
             if let Err(error) = self.remove_container(&id).await {
-                tell("container", &error);
+                return tell("container", &error);
             }
         }
         let ours = |volume: &Volume| labels::created(&volume.labels) == Some(now);

@@ -150,6 +150,7 @@ impl State {
         };
         job.status = JobStatus::InProgress;
         job.started_at = Some(now);
+        job.begun += 1;
         job.runner_id = runner.or(Some(id % 1_000));
         job.runner_name = name;
         let run = job.run_id;
@@ -223,6 +224,7 @@ impl State {
                 completed_at: skipped.then_some(now),
                 runner_id: None,
                 runner_name: None,
+                begun: 0,
                 cancelled: false,
             },
         );

@@ -1,6 +1,7 @@
 //! An engine that takes longer for a launch than anybody thought: what there is of it already is
 //! no leftover. The engine is played by this test.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -19,6 +20,8 @@ struct Slow {
     asked: Semaphore,
     go: Semaphore,
     listed: Mutex<Vec<Value>>,
+    /// Whether it answers nothing but errors.
+    is_away: AtomicBool,
 }
 
 /// An engine in the midst of a launch of the runner `r-1`, which works under `work`.
@@ -29,13 +32,18 @@ async fn in_the_midst(
         asked: Semaphore::new(0),
         go: Semaphore::new(0),
         listed: Mutex::default(),
+        is_away: AtomicBool::new(false),
     });
     let start = async |State(slow): State<Arc<Slow>>| {
         slow.asked.add_permits(1);
         slow.go.acquire().await.unwrap().forget();
-        StatusCode::NO_CONTENT
+        let is_away = slow.is_away.load(Ordering::SeqCst);
+        if is_away { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::NO_CONTENT }
     };
-    let list = async |State(slow): State<Arc<Slow>>| Json(slow.listed.lock().unwrap().clone());
+    let list = async |State(slow): State<Arc<Slow>>| match slow.is_away.load(Ordering::SeqCst) {
+        true => Err(StatusCode::INTERNAL_SERVER_ERROR),
+        false => Ok(Json(slow.listed.lock().unwrap().clone())),
+    };
     let info = json!({"OSType": "linux", "DockerRootDir": "/"});
     let app = Router::new()
         .route("/info", get(async || Json(info)))
@@ -106,4 +114,29 @@ async fn a_container_whose_launch_is_under_way_has_not_ended_however_long_it_tak
     slow.go.add_permits(1);
     launched.await.unwrap().unwrap();
     assert_eq!(ended().await, both(true));
+}
+
+/// An engine that is killed has often started the container whose start it never answered.
+#[tokio::test]
+async fn a_launch_that_fails_while_the_engine_is_away_takes_nothing_from_a_container_that_may_run()
+{
+    let directory = tempfile::tempdir().unwrap();
+    let work = directory.path().join("work");
+    let (engine, slow, launched) = in_the_midst(&work).await;
+    slow.is_away.store(true, Ordering::SeqCst);
+    slow.go.add_permits(1);
+    launched.await.unwrap().unwrap_err();
+    assert!(work.join("r-1").exists(), "its runner may be at work there");
+
+    // One that was not started will not be: its job need not wait for it.
+    slow.is_away.store(false, Ordering::SeqCst);
+    let label = |name: &str| format!("io.ipfs-accelerate.runner.{name}");
+    let made = |name: &str| {
+        let labels = json!({label("name"): name, label("created"): chrono::Utc::now()});
+        json!({"Id": name, "Names": [format!("/{name}")], "State": "created", "Labels": labels})
+    };
+    *slow.listed.lock().unwrap() = vec![made("r-1"), made("r-2")];
+    let containers = engine.containers().await.unwrap();
+    let ended: Vec<_> = containers.iter().map(|c| (c.name.as_str(), c.ended)).collect();
+    assert_eq!(ended, [("r-1", true), ("r-2", false)]);
 }

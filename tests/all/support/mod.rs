@@ -91,7 +91,11 @@ pub(crate) async fn answer(request: ::http::request::Builder, body: String) -> (
 
 /// What there is of `instance`: its containers, helpers included, and its volumes.
 pub(crate) async fn remains(instance: &str) -> Vec<String> {
-    let docker = docker();
+    remains_on(&docker(), instance).await
+}
+
+/// The same on another engine.
+pub(crate) async fn remains_on(docker: &Docker, instance: &str) -> Vec<String> {
     let mut names = Vec::new();
     for label in ["instance", "helper"] {
         let label = format!("io.ipfs-accelerate.runner.{label}={instance}");

@@ -77,8 +77,8 @@ impl Home {
         }
     }
 
-    /// Starts the service in the foreground, in a process of its own, and waits until it answers.
-    pub(crate) async fn serve(&self, line: &str) -> Child {
+    /// Starts the service in the foreground, in a process of its own.
+    pub(crate) fn spawn(&self, line: &str) -> Child {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -86,7 +86,12 @@ impl Home {
             .expect("a log");
         let mut command = self.command(line);
         command.stdout(log.try_clone().expect("a log")).stderr(log);
-        let mut child = command.spawn().expect("the program runs");
+        command.spawn().expect("the program runs")
+    }
+
+    /// Starts it and waits until it answers.
+    pub(crate) async fn serve(&self, line: &str) -> Child {
+        let mut child = self.spawn(line);
         loop {
             let status = self.run("runner status").await;
             if status.code == 0 && status.data()["running"] == true {
