@@ -4,23 +4,24 @@
 //! # The picture
 //!
 //! ```text
-//!            GitHub: which jobs wait?             engine: which containers are there?
-//!                      │                                       │
-//!     lifecycle        ▼           both sides of one look      ▼
-//!              Demand (a level)                        Container, Registered
-//!                      │                                       │
-//!                      │            supply: joined into Runner with a Phase
-//!                      └───────────────────┬───────────────────┘
-//!     reconciler   wake ─▶ look ─▶ plan::plan(View) ─▶ Vec<Action> ─▶ act ─▶ Snapshot
-//!                   ▲                 pure                             │         │
-//!     pace    timer, an event         register, launch, remove ◀───────┘         ▼
-//!                                                            RunnerKit ─▶ operations ─▶ interfaces
+//!    GitHub: which jobs wait?                     engine and GitHub: which runners are there?
+//!    polls    webhooks    scale sets                              │
+//!       └─────────┼───────────┘                                   │ lifecycle
+//!                 ▼                                               ▼
+//!    demand: a Board, joined by job ─▶ Demand      Container, Registered ─▶ supply: Runner, Phase
+//!                 │ rings                                         │ each at its own pace
+//!                 └───────────────────┬───────────────────────────┘
+//!     reconciler   look ─▶ plan::plan(View) ─▶ Vec<Action> ─▶ act ─▶ Snapshot
+//!                   ▲            pure                          │         │
+//!     pace    timer, an event    register, launch, remove ◀────┘         ▼
+//!                                                     RunnerKit ─▶ operations ─▶ interfaces
 //! ```
 //!
 //! One direction: look, decide, act, publish. Truth lives with GitHub (jobs) and in the labels of
 //! the containers (runners), so there is no database; whoever starts after a crash finds everything
-//! by looking. Events only wake the loop, what it sees decides. What could not be seen is an error
-//! that nothing is concluded from: an outage must never look like an empty queue.
+//! by looking. Jobs and runners are looked at side by side, and every answer is acted upon at once;
+//! that the two were not seen at the same moment, `plan` takes into account. What could not be seen is
+//! an error that nothing is concluded from: an outage must never look like an empty queue.
 //!
 //! # The rooms
 //!
@@ -30,8 +31,9 @@
 //!
 //! *The core, free of IO.* [`plan`] makes every decision about scaling, as values that are compared
 //! in tests and performed elsewhere; a launch is only ever decided within the free capacity, by hand
-//! or not. [`supply`] says what each runner is doing, [`pace`] when to look next. [`webhook`] knows
-//! which deliveries are GitHub's and what they tell.
+//! or not. [`demand`] joins what polls, webhooks and scale sets tell of jobs, [`supply`] says what each
+//! runner is doing, [`pace`] when to look next. [`webhook`] knows which deliveries are GitHub's and
+//! what they tell.
 //!
 //! *What touches the world.* [`ports`] has the three traits: `DemandSource`, `Registrar`, `Engine`.
 //! [`adapters`] implement them and never name each other, but for the poller and the scale sets, which
