@@ -160,12 +160,13 @@ impl Known {
         open.map(|heard| heard.job.repo.clone()).collect()
     }
 
-    /// Jobs of which others tell that they have begun or are over, and told so at `at` or later.
+    /// Jobs of which others tell that they have begun or are over, and told so at `at` or later; a poll
+    /// that is told now may have begun a little before.
     fn begun_since(&self, at: DateTime<Utc>) -> HashSet<(u64, &str)> {
         let heard = self.heard.values().filter(|heard| heard.at >= at);
         let heard = heard.filter(|heard| heard.state.rank() > JobState::Queued.rank());
         let heard = heard.map(|heard| (heard.job.run_id, heard.job.name.as_str()));
-        let looked = self.looked.values().filter(|looked| looked.began >= at);
+        let looked = self.looked.values().filter(|looked| at - looked.began < OVERTAKEN);
         let looked = looked.filter_map(|looked| looked.seen.as_ref().ok());
         let looked = looked.flat_map(|seen| &seen.in_progress);
         heard.chain(looked.map(|one| (one.job.run_id, one.job.name.as_str()))).collect()

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
+use tokio::task::AbortHandle;
 
 use super::port::Port;
 use super::runner::TERMINATED;
@@ -14,6 +15,9 @@ use crate::ports::{Engine, Host, Launch, Registration, Report};
 
 /// A container that was created and never started has ended after this long.
 const HALF_MADE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// The time between a question for a registration and the end of a process.
+const ASKED: TimeDelta = TimeDelta::seconds(25);
 
 fn failed(message: &str) -> Error {
     Error::new(Code::DockerUnreachable, message, "Wait.")
@@ -126,14 +130,16 @@ impl Engine for Port {
         let name = container.name.clone();
         let there = self.call("a stop", |state| {
             state.judge_stop(&name);
-            Ok(state.containers.get_mut(&name).map(|one| one.process.take()))
+            let container = state.containers.get_mut(&name);
+            Ok(container.map(|one| one.process.iter().for_each(AbortHandle::abort)).is_some())
         });
-        if let Some(process) = there.await? {
-            if let Some(process) = process {
-                process.abort();
-            }
+        let there = there.await;
+        // Also when the answer was lost.
+        let aborted = self.world.state().containers.get(&name).and_then(|one| one.process.clone());
+        if aborted.is_some_and(|process| process.is_finished()) || matches!(there, Ok(true)) {
             self.world.ended(&name, TERMINATED);
         }
+        there?;
         let state = self.world.state();
         let exit_code = state.containers.get(&name).and_then(|one| one.exit_code);
         Ok(Ended { exit_code, log_tail: String::new() })
@@ -243,6 +249,10 @@ impl State {
         let Some(job) = self.job_of(name).filter(|_| live) else { return };
         let JobState::InProgress { started_at: Some(started), .. } = job.state() else { return };
         let (id, took) = (job.job.id, date - *started);
+        // One that registers itself may do so, and get a job, while it is being ended.
+        if !self.setting.jit && took < ASKED {
+            return;
+        }
         let limit = self.setting.job_timeout.map(|limit| TimeDelta::from_std(limit).unwrap());
         if limit.is_none_or(|limit| took < limit && !jumps) {
             self.violated(Invariant::Spared, format!("{name} was stopped during job {id}"));
