@@ -34,7 +34,7 @@ pub use profile::Profile;
 pub use resolve::Loaded;
 pub use secret::read_secret;
 
-use crate::model::Labels;
+use crate::model::{Labels, Scope};
 
 /// The configuration in force.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,6 +123,15 @@ pub struct RunnerConfig {
 }
 
 impl RunnerConfig {
+    /// The scopes that are named one by one: the organisation, or each repository that is no pattern,
+    /// which may stand for thousands.
+    pub fn named_scopes(&self) -> Vec<Scope> {
+        match (self.scope, &self.owner) {
+            (ScopeKind::Org, Some(owner)) => vec![Scope::org(owner)],
+            _ => self.repos.iter().filter_map(|repo| repo.parse().ok()).map(Scope::Repo).collect(),
+        }
+    }
+
     /// What runners can serve: their labels, and the name of their scale set, which is one of them.
     pub fn served(&self) -> Labels {
         self.labels.union(&Labels::new(&self.scale_set))

@@ -1,6 +1,6 @@
 //! Looking at the runners, and what that leads to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -255,9 +255,8 @@ impl Reconciler {
             self.memory.shift(jump);
             self.troubles.shift(jump);
         }
-        let online: Vec<_> = self.runners.iter().map(|one| one.container.name.clone()).collect();
-        let online: std::collections::HashSet<String> =
-            online.into_iter().filter(|name| self.memory.was_online(name)).collect();
+        let names = self.runners.iter().map(|one| one.container.name.clone());
+        let online: HashSet<String> = names.filter(|name| self.memory.was_online(name)).collect();
         let (demand, now) = (self.demand.as_deref(), (self.parts.clock)());
         self.runners = self.memory.join(self.containers.clone(), &self.registered, demand, now);
         self.journeys.see(&self.runners, now);

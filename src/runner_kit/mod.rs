@@ -329,16 +329,11 @@ fn service(config: &RunnerConfig) -> Service {
 fn limits(config: &RunnerConfig) -> Limits {
     let seconds =
         |duration: std::time::Duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
-    let warm = match (config.scope, &config.owner) {
-        (ScopeKind::Org, Some(owner)) => vec![Scope::org(owner)],
-        // Repositories that are named one by one; a pattern may stand for thousands.
-        _ => config.repos.iter().filter_map(|glob| glob.parse().ok()).map(Scope::Repo).collect(),
-    };
     Limits {
         max_runners: config.max_runners,
         max_per_repo: config.max_per_repo,
         min_idle: config.min_idle,
-        warm,
+        warm: config.named_scopes(),
         idle_timeout: seconds(config.idle_timeout),
         job_timeout: config.job_timeout.map(seconds),
         labels: config.served(),

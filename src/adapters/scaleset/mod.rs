@@ -31,7 +31,7 @@ use self::cursors::Cursors;
 use self::listener::{FAREWELL, Listener};
 use self::service::Service;
 use self::transport::{Failure, Kind, Transport};
-use crate::config::{RunnerConfig, ScopeKind};
+use crate::config::RunnerConfig;
 use crate::demand::Board;
 use crate::error::{Error, Result};
 use crate::model::Scope;
@@ -130,7 +130,7 @@ impl ScaleSets {
         };
         let file = config.state_dir.join(format!("{}.scalesets.json", config.instance));
         Ok(Some(Self {
-            scopes: scopes(config).into_iter().map(member).collect(),
+            scopes: config.named_scopes().into_iter().map(member).collect(),
             config: config.clone(),
             name,
             board,
@@ -251,14 +251,6 @@ async fn register(
         }
     }
     made
-}
-
-/// Where sets are kept: with the organisation, or with each repository that is named.
-fn scopes(config: &RunnerConfig) -> Vec<Scope> {
-    match (config.scope, &config.owner) {
-        (ScopeKind::Org, Some(owner)) => vec![Scope::org(owner)],
-        _ => config.repos.iter().filter_map(|repo| repo.parse().ok()).map(Scope::Repo).collect(),
-    }
 }
 
 /// Who holds a session, for people who wonder.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::adapters::github::{GithubClient, GithubRegistrar};
-use crate::config::{Sources, StartInput, load};
+use crate::config::{ScopeKind, Sources, StartInput, load};
 use crate::demand::Assigned;
 use crate::model::{Labels, Origin};
 use crate::simulator::{
