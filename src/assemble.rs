@@ -13,6 +13,7 @@ use crate::adapters::scaleset::ScaleSets;
 use crate::config::{EngineKind, Environment, RunnerConfig};
 use crate::demand::Board;
 use crate::error::Result;
+use crate::hints::Hints;
 use crate::history::History;
 use crate::lifecycle::Parts;
 use crate::model::{Demand, Registered, Repo, Scope};
@@ -59,6 +60,8 @@ pub fn parts(config: &RunnerConfig, env: &Environment, engine: Arc<dyn Engine>) 
     let samples = Arc::new(Samples::open(samples, Utc::now().timestamp()));
     let mut parts = Parts::new(github.clone(), github, engine, history, Arc::new(Utc::now));
     parts.samples = samples;
+    let leftovers = config.state_dir.join(format!("{}.scopes", config.instance));
+    parts.leftovers = Arc::new(Hints::open(leftovers));
     parts.board = board;
     Ok(parts)
 }

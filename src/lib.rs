@@ -40,8 +40,8 @@
 //! ask GitHub by way of the client: `github`, `poll`, `scaleset`, `docker`, and `memory` for tests and
 //! the demo.
 //! [`lifecycle`] uses the ports for one step at a time: look, launch, remove. [`history`] remembers
-//! what has ended, [`samples`] the numbers of the last day, [`metrics`] how long each step takes,
-//! [`audit`] who has changed something.
+//! what has ended, [`hints`] where something may be left, [`samples`] the numbers of the last day,
+//! [`metrics`] how long each step takes, [`audit`] who has changed something.
 //!
 //! *The service.* `reconciler` is the loop, an actor that alone owns its state and publishes a
 //! [`snapshot`]; [`runner_kit`] is the object that holds it and has a method for each operation.
@@ -79,6 +79,7 @@ pub mod config;
 pub mod demand;
 pub mod doctor;
 pub mod error;
+pub mod hints;
 pub mod history;
 pub mod interfaces;
 pub mod lifecycle;

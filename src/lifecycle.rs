@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::demand::Board;
 use crate::error::{Code, Error, Result};
+use crate::hints::Hints;
 use crate::history::{Entry, History};
 use crate::metrics::{Metrics, Step};
 use crate::model::{Container, Ended, Phase, Registered, Runner, Scope};
@@ -42,6 +43,8 @@ pub struct Parts {
     pub history: Arc<History>,
     /// Where the numbers of the last day are kept.
     pub samples: Arc<Samples>,
+    /// The scopes where registrations of ours may be left, those of killed services included.
+    pub leftovers: Arc<Hints>,
     /// Where it is told how long each step takes.
     pub metrics: Arc<Metrics>,
     /// The time.
@@ -68,12 +71,12 @@ pub(crate) enum Failure {
 pub(crate) struct Observation {
     pub(crate) containers: Vec<Container>,
     pub(crate) registered: BTreeMap<Scope, Vec<Registered>>,
-    /// The first scope that could not be listed.
-    pub(crate) trouble: Option<Error>,
+    /// Scopes that could not be listed, and why.
+    pub(crate) unlisted: BTreeMap<Scope, Error>,
 }
 
 impl Parts {
-    /// The parts together; samples are kept in memory.
+    /// The parts together; samples and leftovers are kept in memory.
     pub fn new(
         source: Arc<dyn DemandSource>,
         registrar: Arc<dyn Registrar>,
@@ -83,6 +86,7 @@ impl Parts {
     ) -> Self {
         let permits = Arc::new(Semaphore::new(LAUNCHES));
         let samples = Arc::new(Samples::in_memory());
+        let leftovers = Arc::new(Hints::in_memory());
         let (board, metrics, host) = (Arc::default(), Arc::default(), Arc::default());
         let suffix = Arc::new(random_suffix);
         Self {
@@ -92,6 +96,7 @@ impl Parts {
             board,
             history,
             samples,
+            leftovers,
             metrics,
             clock,
             suffix,
@@ -109,14 +114,14 @@ impl Parts {
     pub(crate) async fn look(&self, scopes: Vec<Scope>) -> Result<Observation> {
         let containers = self.engine.containers().await?;
         let mut registered = BTreeMap::new();
-        let mut trouble = None;
+        let mut unlisted = BTreeMap::new();
         for (scope, listed) in self.list(&containers, scopes).await {
             match listed {
                 Ok(runners) => drop(registered.insert(scope, runners)),
-                Err(error) => trouble = trouble.or(Some(error)),
+                Err(error) => drop(unlisted.insert(scope, error)),
             }
         }
-        Ok(Observation { containers, registered, trouble })
+        Ok(Observation { containers, registered, unlisted })
     }
 
     /// GitHub's runners in the scopes of `containers` and in `scopes`.
@@ -302,6 +307,12 @@ pub(crate) fn name_prefix(instance: &str, engine_id: &str) -> String {
     let tame = engine_id.chars().filter(char::is_ascii_alphanumeric);
     let engine: String = tame.take(6).collect::<String>().to_ascii_lowercase();
     format!("ipfs-{instance}-{engine}-")
+}
+
+/// Whether `name` is `prefix` and the end that we give to names. The prefix of one instance may be
+/// the beginning of another one's.
+pub(crate) fn is_ours(prefix: &str, name: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|end| !end.contains('-'))
 }
 
 /// Eight letters and digits that no other runner has.

@@ -113,6 +113,13 @@ pub trait Engine: Send + Sync {
     /// Removes the container, its volumes and its work directory. One that is gone is a success.
     async fn remove(&self, container: &Container) -> Result<()>;
 
+    /// Keeps house: removes what is left of runners that are no more, tells `report` what of it is
+    /// worth knowing, and returns sentences about the host that are worth knowing for as long as they
+    /// are so. What fails is logged, and tried again the next time.
+    async fn tidy(&self, _: Report<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What the engine says of one container.
     async fn inspect(&self, id: &str) -> Result<Inspection>;
 

@@ -19,6 +19,24 @@ pub struct Memory {
     spent: Vec<Spent>,
     /// Gone, and spent on nothing; a list that is a moment old may show them still.
     dismissed: BTreeSet<String>,
+    unclaimed: BTreeMap<(Scope, u64), Unclaimed>,
+}
+
+/// A registration of ours that is offline and has no container: left by a killed service, or made
+/// just now by another process of this instance, or by another host that takes itself for this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unclaimed {
+    /// The first of the looks that saw it so without a break.
+    pub since: DateTime<Utc>,
+    /// The last of them.
+    pub seen: DateTime<Utc>,
+}
+
+impl Unclaimed {
+    /// How long it was seen so.
+    pub fn lasted(&self) -> TimeDelta {
+        self.seen - self.since
+    }
 }
 
 /// A runner that is no more, and may have had a job that is not known.
@@ -65,6 +83,37 @@ impl Memory {
         for seen in self.seen.values_mut() {
             seen.since += jump;
             seen.lost_since = seen.lost_since.map(|since| since + jump);
+        }
+        for unclaimed in self.unclaimed.values_mut() {
+            unclaimed.since += jump;
+            unclaimed.seen += jump;
+        }
+    }
+
+    /// Registrations of ours that nobody may need any more, by GitHub's id.
+    pub fn unclaimed(&self) -> &BTreeMap<(Scope, u64), Unclaimed> {
+        &self.unclaimed
+    }
+
+    /// GitHub's runners were listed anew: which of ours are offline and have no container? A scope that could not be listed is begun with anew.
+    pub fn look_for_unclaimed(
+        &mut self,
+        registered: &BTreeMap<Scope, Vec<Registered>>,
+        containers: &[Container],
+        is_ours: impl Fn(&str) -> bool,
+        now: DateTime<Utc>,
+    ) {
+        let claimed: BTreeSet<&str> = containers.iter().map(|one| one.name.as_str()).collect();
+        let before = std::mem::take(&mut self.unclaimed);
+        for (scope, all) in registered {
+            let ours = all.iter().filter(|one| is_ours(&one.name));
+            for one in ours.filter(|one| !one.online && !one.busy) {
+                if !claimed.contains(one.name.as_str()) {
+                    let key = (scope.clone(), one.id);
+                    let since = before.get(&key).map_or(now, |before| before.since.min(now));
+                    self.unclaimed.insert(key, Unclaimed { since, seen: now });
+                }
+            }
         }
     }
 
@@ -252,6 +301,26 @@ mod tests {
         see(&mut memory, 1, &listed(true, false));
         assert!(see(&mut memory, 2, &listed(false, false)).lost_since.is_some());
         assert!(see(&mut memory, 3, &listed(true, false)).lost_since.is_none());
+    }
+
+    #[test]
+    fn a_registration_of_ours_is_unclaimed_for_as_long_as_every_look_sees_it_so() {
+        let mut memory = Memory::default();
+        let mut look = |second, github: &BTreeMap<_, _>, containers: &[Container]| {
+            let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(second);
+            let is_ours = |name: &str| name.starts_with("ipfs-default-");
+            memory.look_for_unclaimed(github, containers, is_ours, now);
+            memory.unclaimed().get(&(scope(), 1)).map(|one| one.lasted().num_seconds())
+        };
+        assert_eq!(look(0, &listed(false, false), &[]), Some(0));
+        assert_eq!(look(9, &listed(false, false), &[]), Some(9));
+        assert_eq!(look(10, &listed(true, false), &[]), None, "it was somebody's after all");
+        assert_eq!(look(20, &listed(false, false), &[]), Some(0), "and begins anew");
+        assert_eq!(look(30, &listed(false, false), &[container(false)]), None);
+        assert_eq!(look(40, &listed(false, false), &[]), Some(0));
+        assert_eq!(look(50, &BTreeMap::new(), &[]), None, "it could not be looked at");
+        let strange = Registered { id: 1, name: "strange".into(), online: false, busy: false };
+        assert_eq!(look(60, &[(scope(), vec![strange])].into(), &[]), None);
     }
 
     #[test]

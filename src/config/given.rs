@@ -179,6 +179,12 @@ pub struct OperatorOptions {
     #[arg(long, value_enum)]
     pub pull: Option<PullPolicy>,
 
+    /// Whether images that runners here have had are removed once runner_image means another one and
+    /// no container has them; where somebody gave one a name of his own, it stays (default false).
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub prune_images: Option<bool>,
+
     /// Runner group of an organisation's runners; needs `scope` org (default: the organisation's
     /// default group).
     #[arg(long, value_name = "NAME")]

@@ -97,6 +97,8 @@ pub struct RunnerConfig {
     pub pids_limit: i64,
     /// Bytes that must be free on the disks of engine and work directories for a launch.
     pub min_free_disk: u64,
+    /// Whether images go that runners here have had and will not have again.
+    pub prune_images: bool,
     /// Percent of GitHub's hourly budget that looks may use. A user's budget is that of all of the
     /// user's tokens and programs together, so half of it is left to them and to launches.
     pub api_budget: u32,

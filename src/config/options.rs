@@ -71,7 +71,7 @@ fn default(name: &str) -> Json {
         "poll_interval" => json!(120),
         "max_runners" => json!(10),
         "runner_image" => json!("myoung34/github-runner:latest"),
-        "background" | "enable_p2p" | "read_only" => json!(false),
+        "background" | "enable_p2p" | "read_only" | "prune_images" => json!(false),
         "repos" | "exclude_repos" | "http_hosts" | "http_origins" => json!([]),
         "labels" => json!(["self-hosted", "linux", architecture(std::env::consts::ARCH), "docker"]),
         "since_days" => json!(1),

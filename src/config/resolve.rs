@@ -173,6 +173,7 @@ pub(super) fn resolve(values: &Values, env: &Environment) -> Result<Loaded> {
         cpu_limit: values.get("cpu_limit")?,
         pids_limit: values.get("pids_limit")?,
         min_free_disk: size_or_none(&disk).ok_or_else(|| required("min_free_disk"))?,
+        prune_images: values.get("prune_images")?,
         api_budget: values.get("api_budget")?,
         instance: values.get("instance")?,
         engine: values.get("engine")?,

@@ -292,13 +292,17 @@ pub(super) fn network(reached: &[(String, Result<(), String>)]) -> Check {
     )
 }
 
-/// Whether there is room in the file system of `path`.
-pub(super) fn disk(path: &Path, what: &str, free: u64) -> Check {
+/// Whether there is room in the file system of `path`, where `least` must be free for a launch.
+pub(super) fn disk(path: &Path, what: &str, free: u64, least: u64) -> Check {
     const NAME: &str = "disk";
     let path = path.display();
     let message =
         format!("{:.1} GiB are free for {what} ({path}).", free as f64 / (1_u64 << 30) as f64);
-    if free < TOO_LITTLE {
+    if free < least {
+        let message =
+            format!("{message} Nothing is launched: min_free_disk is {} MiB.", least >> 20);
+        Check::failure(NAME, message, "Free some, for example with `docker system prune`.")
+    } else if free < TOO_LITTLE {
         Check::failure(NAME, message, "Free some, for example with `docker system prune`.")
     } else if free < LITTLE {
         Check::warning(NAME, message, "Images and jobs need room: free some before it ends.")

@@ -8,12 +8,12 @@ use std::time::Duration;
 use chrono::Utc;
 use futures::future::join_all;
 use http::Uri;
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::{Access, access};
 use tokio::net::TcpStream;
 
 use super::Check;
 use super::judge::{self, Directory};
-use crate::adapters::docker::DockerEngine;
+use crate::adapters::docker::{DockerEngine, free_space};
 use crate::adapters::github::{GithubClient, GithubRegistrar, credentials};
 use crate::adapters::poll::Poller;
 use crate::config::{Environment, RunnerConfig, ScopeKind};
@@ -41,7 +41,7 @@ pub async fn examine(config: &RunnerConfig, env: &Environment) -> Vec<Check> {
         bounded("network", async { vec![network(config).await] }),
     );
     let host = [
-        disk(&config.runner_work_dir, "work directories"),
+        disk(&config.runner_work_dir, "work directories", config),
         judge::state_dir(&config.state_dir, directory(&config.state_dir)),
     ];
     github.into_iter().chain(engine).chain(network).chain(host).collect()
@@ -194,7 +194,7 @@ async fn engine(config: &RunnerConfig, env: &Environment) -> Vec<Check> {
             Err(error) => Check::failed("image", &error),
         });
         checks.push(match &survey.root {
-            Some(root) => disk(root, "the engine"),
+            Some(root) => disk(root, "the engine", config),
             None => Check::skipped("disk", "The engine's data is not on this machine."),
         });
         checks
@@ -232,11 +232,10 @@ fn place(url: &str) -> Option<(String, u16)> {
 }
 
 /// Room where `path` is or would be.
-fn disk(path: &Path, what: &str) -> Check {
-    let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
-    match statvfs(there) {
-        Ok(found) => judge::disk(there, what, found.f_bavail.saturating_mul(found.f_frsize)),
-        Err(error) => Check::skipped("disk", format!("{}: {error}.", there.display())),
+fn disk(path: &Path, what: &str, config: &RunnerConfig) -> Check {
+    match free_space(path) {
+        Ok(free) => judge::disk(path, what, free, config.min_free_disk),
+        Err(error) => Check::skipped("disk", format!("{}: {error}.", path.display())),
     }
 }
 

@@ -194,10 +194,12 @@ fn network_disk_and_state_directory_have_their_outcomes() {
     let host = |reached| vec![("github.com:443".to_owned(), reached)];
     is(&judge::network(&host(Ok(()))), Outcome::Ok, "reaches github.com:443");
     is(&judge::network(&host(Err("no name".into()))), Outcome::Failure, "github.com:443 (no name)");
-    let disk = |gib: u64| judge::disk(Path::new("/x"), "the engine", gib << 30);
+    let disk = |gib: u64| judge::disk(Path::new("/x"), "the engine", gib << 30, 0);
     is(&disk(10), Outcome::Ok, "10.0 GiB");
     is(&disk(9), Outcome::Warning, "/x");
     is(&disk(1), Outcome::Failure, "1.0 GiB");
+    let low = judge::disk(Path::new("/x"), "the engine", 19 << 30, 20 << 30);
+    is(&low, Outcome::Failure, "min_free_disk is 20480 MiB");
     let state = |found| judge::state_dir(Path::new("/s"), found);
     let there = |mode, writable| Directory::There { mode, writable };
     is(&state(there(0o40700, true)), Outcome::Ok, "private");

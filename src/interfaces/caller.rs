@@ -1,7 +1,6 @@
 //! A process that is not the service: it has the running service do what is asked, starts one, or
 //! does it itself.
 
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +10,7 @@ use once_cell::sync::OnceCell;
 use serde_json::Value;
 
 use super::host::Host;
+use super::logfile;
 use super::remote::Remote;
 use super::service::{self, Claim, Places};
 use crate::assemble;
@@ -184,12 +184,7 @@ impl Caller {
         };
         // Held for a moment only, to make the directory and to find out early.
         drop(places.claim()?);
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&places.log)
-            .map_err(failed)?;
+        let log = logfile::open(&places.log).map_err(failed)?;
         let before = log.metadata().map_err(failed)?.len();
         let mut command = tokio::process::Command::new(std::env::current_exe().map_err(failed)?);
         if let Some(file) = &self.sources.file {

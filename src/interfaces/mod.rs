@@ -7,6 +7,7 @@ pub mod demo;
 pub mod generate;
 pub mod host;
 pub mod http;
+mod logfile;
 pub mod mcp;
 mod remote;
 pub mod service;

@@ -151,6 +151,14 @@ impl Scope {
         Self::Org(login.to_ascii_lowercase())
     }
 
+    /// The scope that [`Display`](fmt::Display) wrote as `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.contains('/') {
+            true => text.parse().ok().map(Self::Repo),
+            false => is_owner(text).then(|| Self::org(text)),
+        }
+    }
+
     /// Whether runners that are registered here may get jobs of `repo`.
     pub fn covers(&self, repo: &Repo) -> bool {
         match self {

@@ -34,6 +34,10 @@ pub const SURPLUS_GRACE: TimeDelta = TimeDelta::seconds(10);
 pub const DROPPED: TimeDelta = TimeDelta::seconds(5);
 /// A runner that GitHub dropped, or that lets its jobs wait, is replaced after this long.
 pub const LOST_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
+/// How long a registration of ours stays that is offline and has no container. Just-in-time runners
+/// are registered before they have one, and it may be a neighbour's: another process of this
+/// instance, or a host that was cloned with its engine's id.
+pub const UNCLAIMED: TimeDelta = TimeDelta::seconds(30);
 
 /// Decides everything once. Every queued job that is ours to serve is either launched for or held.
 pub fn plan(view: &View<'_>) -> Vec<Action> {
@@ -236,7 +240,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Registrations that a killed service or a crashed runner left: ours, offline, no container.
+    /// Registrations that a killed service or a crashed runner left: ours, offline, no container, and
+    /// so for a while.
     fn forget_the_dead(&mut self) {
         let view = self.view;
         let known = |name: &str| {
@@ -244,12 +249,12 @@ impl<'a> Planner<'a> {
                 || view.launching.iter().any(|runner| runner.name == name)
                 || view.removing.contains(name)
         };
-        for (scope, registered) in view.registered {
-            for dead in registered.iter().filter(|runner| !runner.online && !runner.busy) {
-                if dead.name.starts_with(&view.limits.name_prefix) && !known(&dead.name) {
-                    let (scope, id, name) = (scope.clone(), dead.id, dead.name.clone());
-                    self.actions.push(Action::Forget { scope, id, name });
-                }
+        for ((scope, id), unclaimed) in view.unclaimed {
+            let listed = view.registered.get(scope).into_iter().flatten();
+            let Some(dead) = listed.into_iter().find(|runner| runner.id == *id) else { continue };
+            if unclaimed.lasted() >= UNCLAIMED && !known(&dead.name) {
+                let (scope, id, name) = (scope.clone(), dead.id, dead.name.clone());
+                self.actions.push(Action::Forget { scope, id, name });
             }
         }
     }

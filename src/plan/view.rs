@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Ask, is_live, name_of};
 use crate::model::{Demand, Labels, Registered, Repo, Runner, Scope};
 use crate::ports::NewRunner;
-use crate::supply::Spent;
+use crate::supply::{Spent, Unclaimed};
 
 /// The bounds and habits that the configuration sets.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,8 +28,6 @@ pub struct Limits {
     pub labels: Labels,
     /// Whether a job that names another architecture is left alone.
     pub filter_by_arch: bool,
-    /// What our runners' names begin with.
-    pub name_prefix: String,
 }
 
 /// Everything that a decision depends on.
@@ -45,6 +43,8 @@ pub struct View<'a> {
     pub runners: &'a [Runner],
     /// GitHub's runners, by scope, where they could be listed.
     pub registered: &'a BTreeMap<Scope, Vec<Registered>>,
+    /// Those of ours that are offline and have no container, by GitHub's id.
+    pub unclaimed: &'a BTreeMap<(Scope, u64), Unclaimed>,
     /// Launches that were accepted and may not show in `runners` yet.
     pub launching: &'a [NewRunner],
     /// Runners that are no more, and may have taken a job.

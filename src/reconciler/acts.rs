@@ -14,7 +14,7 @@ use crate::lifecycle::{Failure, Parts, subject};
 use crate::metrics::Failing;
 use crate::model::{Ended, Origin, Runner, Scope};
 use crate::plan::{Action, Held, Order, Removal};
-use crate::ports::{NewRunner, Registration};
+use crate::ports::{Deregistered, NewRunner, Registration};
 use crate::snapshot::{Event, EventKind};
 
 /// A piece of work that came back.
@@ -27,7 +27,7 @@ pub(super) enum Worked {
         took: Duration,
         removed: Result<Option<Ended>>,
     },
-    Forgotten(String, Result<()>),
+    Forgotten(String, Result<Deregistered>),
     /// The source knows that the loop has ended.
     Rested,
 }
@@ -101,8 +101,9 @@ impl Reconciler {
         asker: Asker,
     ) -> Result<Outcome> {
         let Order { scope, repo, labels, origin, job } = order;
-        let name = format!("{}{}", self.limits.name_prefix, (self.parts.suffix)()?);
-        self.launched_in.insert(scope.clone());
+        let name = format!("{}{}", self.prefix, (self.parts.suffix)()?);
+        // Before it is registered: whoever kills us in between leaves that to be found.
+        self.parts.leftovers.remember(&scope.to_string(), "");
         let runner = NewRunner { name, scope, repo, labels, origin };
         let outcome = self.flights.begin(runner.clone());
         // Also after the next decisions, which may be far away, it is known what was done for the job.
@@ -172,7 +173,7 @@ impl Reconciler {
         let parts = self.parts.clone();
         self.works.spawn(async move {
             let forgotten = parts.registrar.deregister(&scope, id);
-            let forgotten = unless_panicked(forgotten, |error| error).await.map(drop);
+            let forgotten = unless_panicked(forgotten, |error| error).await;
             Worked::Forgotten(name, forgotten)
         });
     }
@@ -245,7 +246,9 @@ impl Reconciler {
             }
             Worked::Rested => {}
             Worked::Forgotten(name, forgotten) => match forgotten {
-                Ok(()) => {
+                // It has got a job meanwhile: it is somebody's.
+                Ok(Deregistered::Busy) => self.removals.failed(&name),
+                Ok(Deregistered::Gone) => {
                     let message = "registration without a container removed".into();
                     let about = About::runner(&name);
                     self.tell(EventKind::Remove, "forgotten", &name, message, &about);

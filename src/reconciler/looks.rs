@@ -1,7 +1,7 @@
 //! Looking at the runners, and what that leads to.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use tokio::task::JoinError;
@@ -49,7 +49,7 @@ struct Seen {
 }
 
 enum What {
-    Runners(Observation),
+    Runners(Observation, SystemTime),
     Containers(Vec<Container>),
 }
 
@@ -57,9 +57,10 @@ impl Reconciler {
     /// Looks at the runners.
     pub(super) fn look(&mut self) {
         self.rounds.look_begins(Instant::now());
-        let scopes = self.scopes.clone();
-        let look =
-            self.observe(None, |parts| async move { parts.look(scopes).await.map(What::Runners) });
+        let (scopes, at) = (self.where_to_look(), SystemTime::now());
+        let look = self.observe(None, move |parts| async move {
+            Ok(What::Runners(parts.look(scopes).await?, at))
+        });
         self.looks.spawn(look);
     }
 
@@ -107,9 +108,9 @@ impl Reconciler {
             }
             (Err(error), None) => return self.unsighted(&error),
         };
-        self.limits.name_prefix = prefix;
+        self.prefix = prefix;
         match what {
-            What::Runners(observation) => self.digest(began, observation, warnings),
+            What::Runners(observation, at) => self.digest(began, at, observation, warnings),
             What::Containers(containers) => {
                 self.show(began, containers);
                 match asked {
@@ -163,11 +164,19 @@ impl Reconciler {
         self.publish(|_| ());
     }
 
-    fn digest(&mut self, began: u64, observation: Observation, warnings: Vec<String>) {
-        let Observation { containers, registered, trouble } = observation;
+    fn digest(
+        &mut self,
+        began: u64,
+        at: SystemTime,
+        observation: Observation,
+        warnings: Vec<String>,
+    ) {
+        let Observation { containers, registered, mut unlisted } = observation;
         self.show(began, containers);
-        (self.registered, self.trouble, self.sighted) = (registered, trouble, true);
+        (self.registered, self.sighted) = (registered, true);
         let now = (self.parts.clock)();
+        self.see_leftovers(&mut unlisted, at, now);
+        self.trouble = unlisted.into_values().next();
         self.published.send_modify(|snapshot| snapshot.seen_at = Some(now));
         self.troubles.engine_succeeded();
         if std::mem::take(&mut self.rounds.pass_follows) {
@@ -177,7 +186,8 @@ impl Reconciler {
         self.go_on();
         if self.on && self.stopping.is_empty() {
             let wait = self.until_next(None);
-            self.rounds.look_by(Instant::now() + wait);
+            let ripe = self.until_ripe().unwrap_or(wait);
+            self.rounds.look_by(Instant::now() + wait.min(ripe));
         }
     }
 
@@ -215,8 +225,7 @@ impl Reconciler {
         // An outage is not shown as an empty queue.
         let whole = self.demand.clone().filter(|demand| !self.blind && !demand.is_partial);
         let (held, demand) = (self.held.clone(), whole);
-        let told = self.demand.iter().flat_map(|demand| &demand.warnings);
-        let warnings = self.warnings.iter().chain(told).cloned().collect();
+        let warnings = self.all_warnings();
         self.publish(|snapshot| {
             snapshot.warnings = warnings;
             if demand.is_some() {
@@ -278,6 +287,7 @@ impl Reconciler {
             demand,
             runners: &self.runners,
             registered: &self.registered,
+            unclaimed: self.memory.unclaimed(),
             launching: &launching,
             spent: self.memory.spent(),
             removing: &removing,
@@ -293,23 +303,6 @@ impl Reconciler {
             let report = "Please report it with the log.";
             self.unsighted(&Error::internal(format!("A look failed: {error}."), report));
         }
-    }
-
-    /// Scopes where something of ours may be left.
-    pub(super) fn remember_scopes(&mut self) {
-        let Some(demand) = &self.demand else { return };
-        // Where none of ours is listed any more there is nothing left to look for.
-        let (prefix, registered) = (&self.limits.name_prefix, &self.registered);
-        let launching = self.flights.runners();
-        self.launched_in.retain(|scope| {
-            let listed = registered.get(scope);
-            listed.is_none_or(|all| all.iter().any(|runner| runner.name.starts_with(prefix)))
-                || launching.iter().any(|runner| runner.scope == *scope)
-        });
-        let queued = demand.jobs().map(|job| job.scope.clone());
-        self.scopes = queued.chain(self.launched_in.iter().cloned()).collect();
-        self.scopes.sort();
-        self.scopes.dedup();
     }
 
     /// The time until the next pass, by what the last one cost.

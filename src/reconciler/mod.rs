@@ -11,9 +11,11 @@ mod acts;
 mod answers;
 mod flight;
 mod journeys;
+mod leftovers;
 mod looks;
 mod passes;
 mod rounds;
+mod tidy;
 mod told;
 mod trouble;
 
@@ -33,6 +35,7 @@ use self::journeys::Journeys;
 use self::looks::{Asked, AskedAll, Looked};
 use self::passes::{Passed, changed};
 use self::rounds::{Due, Rounds, SPACING};
+use self::tidy::Tidied;
 use self::told::About;
 use self::trouble::Troubles;
 use crate::error::{Error, Result};
@@ -102,6 +105,8 @@ pub(crate) struct Reconciler {
     planner: Planner,
     limits: Limits,
     instance: String,
+    /// What our runners' names begin with.
+    prefix: String,
     poll_interval: Duration,
     commands: mpsc::Receiver<Command>,
     published: Arc<watch::Sender<Snapshot>>,
@@ -113,10 +118,8 @@ pub(crate) struct Reconciler {
     /// What is known of the demand; none when it cannot be seen.
     demand: Option<Arc<Demand>>,
     registered: BTreeMap<Scope, Vec<Registered>>,
-    /// Scopes where work was seen: leftovers of ours are looked for there.
-    scopes: Vec<Scope>,
-    /// Scopes where this process has launched runners: some may have left a registration there.
-    launched_in: BTreeSet<Scope>,
+    /// Scopes where jobs wait: there, too, runners of ours are looked for.
+    scopes: BTreeSet<Scope>,
     flights: Flights,
     removals: Removals,
     journeys: Journeys,
@@ -132,6 +135,7 @@ pub(crate) struct Reconciler {
     looks: JoinSet<Looked>,
     counts: JoinSet<Looked>,
     passes: JoinSet<Passed>,
+    tidyings: JoinSet<Tidied>,
     works: JoinSet<Worked>,
     rounds: Rounds,
     /// What the last pass left of what looks may cost.
@@ -142,6 +146,8 @@ pub(crate) struct Reconciler {
     spacing: Duration,
     /// What the engine's host has to say.
     warnings: Vec<String>,
+    /// What there is to say of it now.
+    concerns: Vec<String>,
     /// Why a scope's runners could not be listed.
     trouble: Option<Error>,
     /// Whether no pass is over yet, or the last one saw nothing: what is known is not the whole.
@@ -172,6 +178,8 @@ impl Reconciler {
             planner: plan,
             limits,
             instance,
+            // Without the engine's id: no name begins like this, so nothing is taken for ours.
+            prefix: "?".into(),
             poll_interval,
             commands,
             published,
@@ -180,8 +188,7 @@ impl Reconciler {
             runners: Vec::new(),
             demand: None,
             registered: BTreeMap::new(),
-            scopes: Vec::new(),
-            launched_in: BTreeSet::new(),
+            scopes: BTreeSet::new(),
             flights: Flights::default(),
             removals: Removals::default(),
             journeys,
@@ -193,12 +200,14 @@ impl Reconciler {
             looks: JoinSet::new(),
             counts: JoinSet::new(),
             passes: JoinSet::new(),
+            tidyings: JoinSet::new(),
             works: JoinSet::new(),
             rounds: Rounds::default(),
             last_left: None,
             last_cost: 0,
             spacing: SPACING,
             warnings: Vec::new(),
+            concerns: Vec::new(),
             trouble: None,
             blind: false,
             held: BTreeMap::new(),
@@ -220,7 +229,7 @@ impl Reconciler {
         let parts = self.parts.clone();
         let far = Instant::now() + Duration::from_secs(365 * 24 * 3600);
         loop {
-            let Due { look, count, pass } = self.due();
+            let Due { look, count, pass, tidying } = self.due();
             tokio::select! {
                 // In this order, so that the same events have the same consequences. Nothing before
                 // the last two comes without an end, and these are rung once for many events.
@@ -245,9 +254,11 @@ impl Reconciler {
                     Ok(passed) => self.heed(passed),
                     Err(error) => self.pass_died(&error),
                 },
+                Some(done) = self.tidyings.join_next() => self.tidied(done),
                 () = tokio::time::sleep_until(look.unwrap_or(far)), if look.is_some() => self.look(),
                 () = tokio::time::sleep_until(count.unwrap_or(far)), if count.is_some() => self.count(None),
                 () = tokio::time::sleep_until(pass.unwrap_or(far)), if pass.is_some() => self.pass(),
+                () = tokio::time::sleep_until(tidying.unwrap_or(far)), if tidying.is_some() => self.tidy(),
                 () = tokio::time::sleep_until(self.deadline.unwrap_or(far)),
                     if self.deadline.is_some() => self.works.abort_all(),
                 () = changed(&*parts.source, self.rounds.deaf_until), if self.on => self.hear(),
@@ -259,13 +270,15 @@ impl Reconciler {
 
     /// What is to begin next, and when: one of each kind at a time.
     fn due(&self) -> Due {
-        let Rounds { next_look, next_count, next_pass, pass_follows, .. } = self.rounds;
+        let Rounds { next_look, next_count, next_pass, next_tidying, pass_follows, .. } =
+            self.rounds;
         // What is known of jobs says nothing before it is known which runners there are.
         let may_pass = self.passes.is_empty() && !pass_follows;
         Due {
             look: next_look.filter(|_| self.looks.is_empty()),
             count: next_count.filter(|_| self.counts.is_empty()),
             pass: next_pass.filter(|_| may_pass),
+            tidying: next_tidying.filter(|_| self.tidyings.is_empty()),
         }
     }
 
@@ -292,6 +305,7 @@ impl Reconciler {
                 self.looks = JoinSet::new();
                 self.counts = JoinSet::new();
                 self.passes = JoinSet::new();
+                self.tidyings = JoinSet::new();
                 for asked in self.all_asked.drain(..) {
                     let _ = asked.reply.send(Err(stopping()));
                 }
@@ -322,6 +336,7 @@ impl Reconciler {
         self.demand = None;
         self.blind = true;
         self.rounds.next_look = Some(Instant::now());
+        self.rounds.next_tidying = self.rounds.next_look;
         self.rounds.pass_follows = true;
         let now = (self.parts.clock)();
         self.journeys.begin(now);

@@ -63,7 +63,8 @@ impl Reconciler {
                 snapshot.iterations += 1;
                 snapshot.last_check = Some(now);
             });
-            self.remember_scopes();
+            let jobs = self.demand.iter().flat_map(|demand| demand.jobs());
+            self.scopes = jobs.map(|job| job.scope.clone()).collect();
         }
         self.serve(number, failed.clone());
         if self.on && self.stopping.is_empty() {

@@ -10,6 +10,9 @@ pub(super) const SPACING: Duration = Duration::from_millis(500);
 /// Containers are counted for at most this part of the time.
 const COUNTING: u32 = 10;
 
+/// Leftovers are rare, and each search for them costs the engine some listings.
+pub(super) const BETWEEN_TIDYINGS: Duration = Duration::from_secs(60);
+
 /// Clocks are corrected by less all the time.
 const JUMP: TimeDelta = TimeDelta::seconds(2);
 
@@ -19,6 +22,7 @@ pub(super) struct Rounds {
     pub(super) next_look: Option<Instant>,
     pub(super) next_count: Option<Instant>,
     pub(super) next_pass: Option<Instant>,
+    pub(super) next_tidying: Option<Instant>,
     /// A pass begins as soon as the runners are seen.
     pub(super) pass_follows: bool,
     /// Passes that have begun.
@@ -38,6 +42,7 @@ pub(super) struct Due {
     pub(super) look: Option<Instant>,
     pub(super) count: Option<Instant>,
     pub(super) pass: Option<Instant>,
+    pub(super) tidying: Option<Instant>,
 }
 
 impl Rounds {

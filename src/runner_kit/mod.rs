@@ -338,8 +338,6 @@ fn limits(config: &RunnerConfig) -> Limits {
         job_timeout: config.job_timeout.map(seconds),
         labels: config.served(),
         filter_by_arch: config.filter_by_arch,
-        // Without the engine's id: no name begins like this, so nothing is taken for ours.
-        name_prefix: "?".into(),
     }
 }
 

@@ -100,6 +100,33 @@ async fn a_detached_service_outlives_its_caller_and_is_found_by_every_other_proc
 }
 
 #[tokio::test]
+async fn the_log_of_a_detached_service_is_set_aside_when_it_has_grown_large() {
+    let world = World::new("e2e-log", &[]).await;
+    world.github.add_org("octo-org");
+    world.github.add_repo(RepoSpec::new("octo-org/a"));
+    world.home.run(&format!("{} --background", world.start_line(1))).await.data();
+    let log = world.home.path().join("state/ipfs-accelerate/e2e-log.log");
+    let grown = std::fs::File::options().append(true).open(&log).unwrap();
+    grown.set_len(9 << 20).unwrap();
+    let size = |path: &std::path::Path| std::fs::metadata(path).map(|found| found.len());
+    let aside = log.with_extension("log.1");
+    let set_aside = async {
+        while !size(&aside).is_ok_and(|size| size >= 9 << 20) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), set_aside).await.expect("it is set aside");
+    // It goes on in the new one.
+    let job = JobSpec::new("build").labels(["self-hosted"]).takes(Duration::from_secs(1));
+    world.github.queue_run("octo-org/a", RunSpec::new("ci").job(job)).unwrap();
+    world.until("it is done", |state| state.count(JobStatus::Completed) == 1).await;
+    world.until_nothing_is_left().await;
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(said.contains("launching") && size(&log).unwrap() < 1 << 20, "{said}");
+    assert_eq!(world.home.run("runner stop").await.data()["changed"], true);
+}
+
+#[tokio::test]
 async fn the_credential_is_in_no_container_no_log_and_no_result() {
     let world = World::new("e2e-secret", &[]).await;
     world.github.add_org("octo-org");

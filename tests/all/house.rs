@@ -21,6 +21,7 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("webhook", &["config", "demand", "error", "model"]),
     ("ports", &["error", "model"]),
     ("pace", &["error", "model"]),
+    ("hints", &[]),
     ("history", &["error", "model"]),
     ("samples", &[]),
     ("metrics", &["model::Repo"]),
@@ -29,13 +30,14 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("views", &["error", "model"]),
     ("supply", &["model"]),
     ("demand", &["error", "model"]),
-    ("plan", &["model", "ports::NewRunner", "supply::Spent"]),
+    ("plan", &["model", "ports::NewRunner", "supply::Spent", "supply::Unclaimed"]),
     ("snapshot", &["model", "plan::Held", "views::LastError"]),
     (
         "lifecycle",
         &[
             "demand::Board",
             "error",
+            "hints",
             "history",
             "metrics",
             "model",
@@ -86,7 +88,7 @@ const MATRIX: &[(&str, &[&str])] = &[
     // Adapters know ports, nouns and configuration, and never each other; a poller has to ask
     // GitHub somehow.
     ("adapters", &["adapters"]),
-    ("adapters::docker", &["config", "error", "metrics", "model", "ports"]),
+    ("adapters::docker", &["config", "error", "hints", "metrics", "model", "ports"]),
     ("adapters::github", &["config", "error", "model", "ports"]),
     ("adapters::memory", &["config", "error", "model", "ports"]),
     ("adapters::poll", &["adapters::github", "config", "demand", "error", "model", "ports"]),
@@ -101,6 +103,7 @@ const MATRIX: &[(&str, &[&str])] = &[
             "config",
             "demand",
             "error",
+            "hints",
             "history",
             "lifecycle",
             "model",

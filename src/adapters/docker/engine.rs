@@ -20,9 +20,9 @@ use bollard::query_parameters::{
 use chrono::Utc;
 use futures::TryStreamExt;
 use once_cell::sync::OnceCell;
-use tokio::time::Instant;
 
 use super::connect::{DEFAULT_SOCKET, Endpoint};
+use super::disk::Low;
 use super::events::Events;
 use super::failure::{CALL, container_failed, not_accessible, status, within};
 use super::image::Gate;
@@ -34,15 +34,13 @@ use super::workspace::Workspaces;
 use super::{labels, logs};
 use crate::config::RunnerConfig;
 use crate::error::{Error, Result};
+use crate::hints::Hints;
 use crate::metrics::Metrics;
 use crate::model::{Container, Ended, Inspection, Usage, clean_text, not_found};
 use crate::ports::{Engine, Host, Launch, Report};
 
 /// Enough for any reader of a log, little enough for a result.
 const LOG_LIMIT: usize = 256 * 1024;
-
-/// Leftovers are rare, and each look for them costs a listing of volumes.
-const BETWEEN_SWEEPS: Duration = Duration::from_secs(60);
 
 /// Runners on a Docker Engine.
 pub struct DockerEngine {
@@ -61,9 +59,10 @@ pub(super) struct Inner {
     pub(super) far_group: tokio::sync::OnceCell<u32>,
     pub(super) readings: Readings,
     pub(super) metrics: Arc<Metrics>,
+    /// The images that runners here have had, and how they were named, where these may be removed.
+    pub(super) images: Option<Hints>,
     docker: OnceCell<Docker>,
     site: Mutex<Option<Site>>,
-    swept: Mutex<Option<Instant>>,
 }
 
 impl DockerEngine {
@@ -75,7 +74,9 @@ impl DockerEngine {
         let endpoint = Endpoint::resolve(env)?;
         let workspaces =
             Workspaces::new(&config.runner_work_dir, &config.instance, endpoint.to_string());
+        let images = config.state_dir.join(format!("{}.images", config.instance));
         let inner = Inner {
+            images: config.prune_images.then(|| Hints::open(images)),
             config: config.clone(),
             endpoint,
             workspaces,
@@ -86,7 +87,6 @@ impl DockerEngine {
             metrics: Arc::default(),
             docker: OnceCell::new(),
             site: Mutex::default(),
-            swept: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner), events: OnceLock::new() })
     }
@@ -128,21 +128,12 @@ impl Engine for DockerEngine {
     }
 
     async fn prepare(&self, report: Report<'_>) -> Result<()> {
-        self.inner.has_room().await?;
+        self.inner.has_room(report).await?;
         self.inner.image(report).await.map(drop)
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {
-        let (containers, alive) = self.inner.look().await?;
-        if self.inner.is_sweep_due() {
-            let inner = Arc::clone(&self.inner);
-            tokio::spawn(async move {
-                if let Err(error) = inner.sweep(alive).await {
-                    tracing::warn!(%error, "leftovers could not be deleted");
-                }
-            });
-        }
-        Ok(containers)
+        self.inner.look().await.map(|(containers, _)| containers)
     }
 
     async fn launch(&self, launch: &Launch) -> Result<String> {
@@ -160,6 +151,19 @@ impl Engine for DockerEngine {
 
     async fn remove(&self, container: &Container) -> Result<()> {
         self.inner.remove(container).await
+    }
+
+    async fn tidy(&self, report: Report<'_>) -> Vec<String> {
+        // Of an engine that does not answer whoever looks at the containers is told.
+        let Ok((_, alive)) = self.inner.look().await else { return Vec::new() };
+        if let Err(error) = self.inner.sweep(alive).await {
+            tracing::warn!(%error, "leftovers could not be deleted");
+        }
+        if let Err(error) = self.inner.prune(report).await {
+            tracing::warn!(%error, "images could not be removed");
+        }
+        let low = self.inner.low_on_disk().await.ok().flatten();
+        low.iter().map(Low::sentence).collect()
     }
 
     async fn inspect(&self, id: &str) -> Result<Inspection> {
@@ -264,6 +268,7 @@ impl Inner {
         let listed = self.call(async |docker| docker.list_containers(Some(options)).await).await;
         let now = Utc::now();
         let listed = listed.map_err(|error| self.failed(&error))?;
+        self.see_images(&listed).await;
         let mut containers: Vec<_> =
             listed.into_iter().filter_map(|summary| labels::read(summary, now)).collect();
         for container in containers.iter_mut().filter(|c| c.status == "created") {
@@ -294,15 +299,6 @@ impl Inner {
             })
             .await?;
         Ok(logs::tail(&String::from_utf8_lossy(&text), LOG_LIMIT))
-    }
-
-    fn is_sweep_due(&self) -> bool {
-        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = swept.is_none_or(|at| at.elapsed() >= BETWEEN_SWEEPS);
-        if due {
-            *swept = Some(Instant::now());
-        }
-        due
     }
 }
 

@@ -174,7 +174,7 @@ fn remedy(image: &str, message: &str) -> String {
 
 /// A reference as the engine's API wants it: the name, and tag or digest. Without a tag the engine
 /// would pull all there are.
-fn split(image: &str) -> (&str, &str) {
+pub(super) fn split(image: &str) -> (&str, &str) {
     let (named, digest) = match image.split_once('@') {
         Some((named, digest)) => (named, Some(digest)),
         None => (image, None),

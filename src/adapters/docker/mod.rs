@@ -16,10 +16,12 @@ mod labels;
 mod launching;
 mod lifecycle;
 mod logs;
+mod prune;
 mod spec;
 mod survey;
 mod usage;
 mod workspace;
 
+pub use disk::free_space;
 pub use engine::DockerEngine;
 pub use survey::{ImageStanding, Survey};

@@ -3,7 +3,8 @@
 //!
 //! A marker beside each directory (`.INSTANCE@RUNNER`, holding the engine's address) says that it
 //! is ours: only marked directories are ever deleted. It is written first and goes last, so a crash
-//! in between leaves something that [`Workspaces::orphans`] finds.
+//! in between leaves something that [`Workspaces::orphans`] finds: at the worst a marker that is
+//! empty, and then there is no directory yet.
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
@@ -35,6 +36,18 @@ impl Owner {
             Err(_) => Self::Anyone,
         }
     }
+}
+
+/// What a marker says.
+enum Whose {
+    /// The directory is of this instance on this engine.
+    Ours,
+    /// Nothing, and there is no directory: whoever made it was killed before it was written.
+    Unsaid,
+    /// Another engine's, or nobody can tell whose.
+    Others,
+    /// There is no marker.
+    Nobodys,
 }
 
 /// All work directories of one instance on one engine.
@@ -153,11 +166,10 @@ impl Workspaces {
     pub(super) fn delete(&self, name: &str) -> io::Result<()> {
         let Ok(directory) = self.path(name) else { return Ok(()) };
         let absent = |error: &io::Error| error.kind() == ErrorKind::NotFound;
-        match fs::read_to_string(self.marker(name)) {
-            Ok(endpoint) if endpoint == self.endpoint => {}
-            Ok(_) => return Ok(()),
-            Err(error) if absent(&error) => return Ok(()),
-            Err(error) => return Err(error),
+        match self.whose(name)? {
+            Whose::Ours => {}
+            Whose::Unsaid => return fs::remove_file(self.marker(name)),
+            Whose::Others | Whose::Nobodys => return Ok(()),
         }
         // Resolves each entry relative to its opened parent, and unlinks links.
         fs::remove_dir_all(&directory)
@@ -165,15 +177,30 @@ impl Workspaces {
         fs::remove_file(self.marker(name))
     }
 
-    /// Runners that have a directory of ours, made before `before`, and are not among `alive`.
-    /// Blocking.
+    /// What the marker of the runner `name` says.
+    fn whose(&self, name: &str) -> io::Result<Whose> {
+        let is_there = || fs::symlink_metadata(self.root.join(name)).is_ok();
+        match fs::read_to_string(self.marker(name)) {
+            Ok(endpoint) if endpoint == self.endpoint => Ok(Whose::Ours),
+            Ok(endpoint) if endpoint.is_empty() && !is_there() => Ok(Whose::Unsaid),
+            Ok(_) => Ok(Whose::Others),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Whose::Nobodys),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runners that have a directory of ours, or a marker that is all there was of it, made before
+    /// `before`, and are not among `alive`. Blocking.
     pub(super) fn orphans(&self, alive: &HashSet<String>, before: SystemTime) -> Vec<String> {
         let prefix = format!(".{}@", self.instance);
         let Ok(entries) = fs::read_dir(&self.root) else { return Vec::new() };
         let orphan = |entry: fs::DirEntry| {
             let name = entry.file_name().to_str()?.strip_prefix(&prefix)?.to_owned();
             let made = entry.metadata().ok()?.modified().ok()?;
-            (made < before && !alive.contains(&name)).then_some(name)
+            let is_left = made < before && !alive.contains(&name);
+            let may_go =
+                is_left && !matches!(self.whose(&name), Ok(Whose::Others | Whose::Nobodys));
+            may_go.then_some(name)
         };
         entries.flatten().filter_map(orphan).collect()
     }

@@ -116,7 +116,7 @@ fn an_assistants_input_has_no_option_of_the_operator() {
 fn the_files_schema_has_every_option_once_and_nothing_else() {
     let schema = file_schema();
     assert_eq!(schema["properties"].as_object().unwrap().len(), options().len());
-    assert_eq!(options().len(), 47);
+    assert_eq!(options().len(), 48);
     assert_eq!(schema["additionalProperties"], json!(false));
     assert_eq!(schema["properties"]["max_runners"]["default"], json!(10));
     assert_eq!(schema["properties"]["labels"]["type"], json!(["array", "string"]));

@@ -13,6 +13,7 @@ use crate::config::{Loaded, Sources, StartInput, load};
 use crate::error::Result;
 use crate::interfaces::host::Host;
 use crate::interfaces::http;
+use crate::interfaces::logfile;
 use crate::interfaces::mcp::McpServer;
 use crate::interfaces::service::{self, Places};
 use crate::interfaces::supervisor;
@@ -40,6 +41,7 @@ pub(super) async fn start(
     };
     if detached {
         leave_the_terminal();
+        tokio::spawn(logfile::keep_small(places.log));
     }
     let to_log = log::is_json(&sources.env)?;
     let kit = assemble::kit(loaded.config.clone(), &sources.env, Mode::Service)?;

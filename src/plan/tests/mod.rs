@@ -9,6 +9,7 @@ use super::*;
 use crate::error::{Code, Error};
 use crate::model::{JobRef, Registered, RunningJob};
 use crate::ports::NewRunner;
+use crate::supply::Unclaimed;
 
 #[test]
 fn nothing_waits_and_nothing_happens() {
@@ -224,22 +225,28 @@ fn a_busy_runner_is_removed_only_beyond_job_timeout() {
 }
 
 #[test]
-fn dead_registrations_of_ours_are_forgotten_and_nobody_elses() {
+fn registrations_that_nobody_claims_are_forgotten_after_a_while_and_no_others() {
     let mut world = world().runner("ipfs-alive", "a", Phase::Starting);
-    let named = |id, name: &str, online, busy| Registered { id, name: name.into(), online, busy };
-    world.registered.insert(
-        Scope::Repo(repo("a")),
-        vec![
-            named(1, "ipfs-dead", false, false),
-            named(2, "ipfs-alive", false, false),
-            named(3, "ipfs-online", true, false),
-            named(4, "ipfs-busy", false, true),
-            named(5, "somebody-elses", false, false),
-            named(6, "ipfs-removing", false, false),
-        ],
-    );
+    let scope = Scope::Repo(repo("a"));
+    let named = |id, name: &str| Registered { id, name: name.into(), online: false, busy: false };
+    let listed = [
+        named(1, "ipfs-dead"),
+        named(2, "ipfs-alive"),
+        named(3, "ipfs-removing"),
+        named(4, "ipfs-neighbour"),
+        named(5, "somebody-elses"),
+    ];
+    world.registered.insert(scope.clone(), listed.into());
+    let mut saw = |id, seconds| {
+        let since = world.now - TimeDelta::seconds(seconds);
+        world.unclaimed.insert((scope.clone(), id), Unclaimed { since, seen: world.now });
+    };
+    [1, 2, 3].into_iter().for_each(|id| saw(id, 30));
+    // It may get its container any moment; and one that is listed no more is gone.
+    saw(4, 29);
+    saw(6, 60);
     world.removing.insert("ipfs-removing".into());
-    let forget = Action::Forget { scope: Scope::Repo(repo("a")), id: 1, name: "ipfs-dead".into() };
+    let forget = Action::Forget { scope, id: 1, name: "ipfs-dead".into() };
     assert_eq!(world.plan(), vec![forget]);
 }
 

@@ -3,6 +3,7 @@
 use crate::model::{Container, Labels, Registered, RepoDemand};
 use crate::plan::*;
 use crate::ports::NewRunner;
+use crate::supply::Unclaimed;
 
 pub(super) const T0: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
@@ -21,6 +22,7 @@ pub(super) struct World {
     pub(super) demand: Option<Demand>,
     pub(super) runners: Vec<Runner>,
     pub(super) registered: BTreeMap<Scope, Vec<Registered>>,
+    pub(super) unclaimed: BTreeMap<(Scope, u64), Unclaimed>,
     pub(super) launching: Vec<NewRunner>,
     pub(super) spent: Vec<Spent>,
     pub(super) removing: BTreeSet<String>,
@@ -42,7 +44,6 @@ pub(super) fn world() -> World {
             job_timeout: None,
             labels: Labels::new(["self-hosted", "linux", "x64", "docker"]),
             filter_by_arch: true,
-            name_prefix: "ipfs-".into(),
         },
         demand: Some(Demand {
             repos: vec![],
@@ -54,6 +55,7 @@ pub(super) fn world() -> World {
         }),
         runners: vec![],
         registered: BTreeMap::new(),
+        unclaimed: BTreeMap::new(),
         launching: vec![],
         spent: vec![],
         removing: BTreeSet::new(),
@@ -146,6 +148,7 @@ impl World {
             demand: self.demand.as_ref(),
             runners: &self.runners,
             registered: &self.registered,
+            unclaimed: &self.unclaimed,
             launching: &self.launching,
             spent: &self.spent,
             removing: &self.removing,

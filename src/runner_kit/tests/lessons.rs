@@ -210,13 +210,15 @@ async fn hundreds_of_registrations_that_were_left_are_removed_and_those_of_other
         state.runners = (1_000..1_400).map(ours).collect();
         state.runners.push(named(90, "ipfs-other-memory-1".to_owned()));
         state.runners.push(named(91, "somebody-elses".to_owned()));
+        // Of an instance whose name begins with ours.
+        state.runners.push(named(92, "ipfs-default-memory-engine-1".to_owned()));
     });
     world.github.queue("a", 1, 5);
     world.kit.start_autoscaler().await.unwrap();
     world.until("the job is done", |world| world.github.done() == 1).await;
     world.pass(30).await;
     let left: Vec<_> = world.github.change(|state| state.runners.iter().map(|r| r.id).collect());
-    assert_eq!(left, [90, 91]);
+    assert_eq!(left, [90, 91, 92]);
 }
 
 /// actions/runner#1364: runners that died offline piled up on GitHub's list.

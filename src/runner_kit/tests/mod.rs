@@ -3,6 +3,7 @@
 mod alive;
 mod bounds;
 mod heard;
+mod leftovers;
 mod lessons;
 mod measured;
 mod races;
@@ -196,6 +197,7 @@ async fn a_registration_that_a_killed_service_left_is_removed_and_other_peoples_
     world.github.queue("a", 2, 5);
     world.kit.start_autoscaler().await.unwrap();
     world.until("both are done", |world| world.github.done() == 2).await;
+    world.pass(60).await;
     let left: Vec<_> = world.github.change(|state| state.runners.iter().map(|r| r.id).collect());
     assert_eq!(left, [91]);
 }

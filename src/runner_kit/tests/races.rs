@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::world::{World, repo};
 use crate::adapters::memory::MemoryEngine;
-use crate::error::{Code, Result};
+use crate::error::{Code, Error, Result};
 use crate::lifecycle::Parts;
 use crate::model::{Container, Ended, Inspection, Phase, Runner, Usage};
 use crate::plan::Removal;
@@ -97,6 +97,8 @@ pub(super) struct LateEngine {
     holds_launch: AtomicBool,
     breaks_launch: AtomicBool,
     holds_stop: AtomicBool,
+    /// Whether its disk is nearly full.
+    pub(super) full: AtomicBool,
     pub(super) release: Notify,
     held: AtomicBool,
     /// How many measurements there were, are under way, and were at once at most.
@@ -113,14 +115,16 @@ impl LateEngine {
             holds_launch: AtomicBool::new(false),
             breaks_launch: AtomicBool::new(false),
             holds_stop: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             release: Notify::new(),
             held: AtomicBool::new(false),
             measured: AtomicUsize::new(0),
             measuring: AtomicUsize::new(0),
             most_measuring: AtomicUsize::new(0),
         });
-        let Parts { source, registrar, history, clock, .. } = world.parts.clone();
-        let parts = Parts::new(source, registrar, late.clone(), history, clock);
+        let Parts { source, registrar, history, leftovers, clock, .. } = world.parts.clone();
+        let mut parts = Parts::new(source, registrar, late.clone(), history, clock);
+        parts.leftovers = leftovers;
         let config = world.kit.config().clone();
         (late, RunnerKit::from_parts(config, parts, Mode::InProcess))
     }
@@ -155,7 +159,19 @@ impl Engine for LateEngine {
     }
 
     async fn prepare(&self, report: Report<'_>) -> Result<()> {
+        if self.full.load(Ordering::SeqCst) {
+            let message = "Container failed to start: the disk is full.";
+            return Err(Error::new(Code::ContainerFailed, message, "Free some."));
+        }
         self.inner.prepare(report).await
+    }
+
+    async fn tidy(&self, report: Report<'_>) -> Vec<String> {
+        if self.full.load(Ordering::SeqCst) {
+            report("removed an image");
+            return vec!["Nothing is launched: the disk is full.".to_owned()];
+        }
+        Vec::new()
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {

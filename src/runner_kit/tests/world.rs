@@ -66,6 +66,10 @@ pub(super) struct State {
     pub(super) broken: bool,
     registrations: u64,
     pub(super) looks: u64,
+    /// Scopes that are no more.
+    pub(super) closed: Vec<Scope>,
+    /// Where runners were listed, each time.
+    pub(super) listings: Vec<Scope>,
 }
 
 struct FakeJob {
@@ -111,8 +115,9 @@ impl World {
 
     /// Another service object on the same world, as after a restart.
     pub(super) fn restarted(&self) -> RunnerKit {
-        let Parts { source, registrar, engine, history, clock, .. } = self.parts.clone();
-        let parts = Parts::new(source, registrar, engine, history, clock);
+        let Parts { source, registrar, engine, history, leftovers, clock, .. } = self.parts.clone();
+        let mut parts = Parts::new(source, registrar, engine, history, clock);
+        parts.leftovers = leftovers;
         RunnerKit::from_parts(self.kit.config().clone(), parts, Mode::InProcess)
     }
 
@@ -385,8 +390,14 @@ impl Registrar for Github {
         }))
     }
 
-    async fn registered(&self, _: &Scope) -> Result<Vec<Registered>> {
+    async fn registered(&self, scope: &Scope) -> Result<Vec<Registered>> {
         self.answers()?;
-        Ok(self.change(|state| state.runners.clone()))
+        self.change(|state| {
+            state.listings.push(scope.clone());
+            if state.closed.contains(scope) {
+                return Err(Error::new(Code::NotFound, "There is no such repository.", "Look."));
+            }
+            Ok(state.runners.clone())
+        })
     }
 }

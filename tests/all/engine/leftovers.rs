@@ -96,6 +96,5 @@ async fn a_helper_whose_service_died_is_swept_and_one_at_work_is_not() {
         left.push(world.docker.inspect_container(id, options).await.is_ok());
     }
     assert_eq!(left, [false, true]);
-    // Last, for the first listing sweeps by itself, and two sweeps leave each other's removals alone.
     assert_eq!(world.engine.containers().await.unwrap(), [], "a helper is no runner");
 }

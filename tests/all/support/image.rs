@@ -29,6 +29,14 @@ pub(crate) async fn runner_image() -> &'static str {
     TAG
 }
 
+/// Another image like it, called `repo` and `latest`, which no other image is; its id.
+pub(crate) async fn another_image(repo: &str) -> String {
+    let busybox = std::fs::read(BUSYBOX).expect("the test image was made of it");
+    import(repo, &busybox, &format!("another of {repo}")).await;
+    let found = super::docker().inspect_image(&format!("{repo}:latest")).await;
+    found.expect("it is there").id.expect("an id")
+}
+
 async fn make() {
     let busybox = std::fs::read(BUSYBOX).unwrap_or_else(|error| {
         panic!("{BUSYBOX} is needed for the test image ({error}): apt-get install busybox-static")
@@ -40,9 +48,14 @@ async fn make() {
     if labels.get(LABEL) == Some(&contents) {
         return;
     }
+    import("ipfs-accelerate-test/busybox", &busybox, &contents).await;
+}
+
+async fn import(repo: &str, busybox: &[u8], contents: &str) {
+    let docker = super::docker();
     let options = CreateImageOptions {
         from_src: Some("-".to_owned()),
-        repo: Some("ipfs-accelerate-test/busybox".to_owned()),
+        repo: Some(repo.to_owned()),
         tag: Some("latest".to_owned()),
         changes: vec![
             r#"ENTRYPOINT ["/bin/sh", "-c", "eval \"$TEST_SCRIPT\""]"#.to_owned(),
@@ -51,7 +64,7 @@ async fn make() {
         ],
         ..CreateImageOptions::default()
     };
-    let tar = tar(&busybox).expect("a tar of the image");
+    let tar = tar(busybox).expect("a tar of the image");
     docker
         .create_image(Some(options), Some(body_full(tar.into())), None)
         .try_collect::<Vec<_>>()

@@ -65,6 +65,7 @@ pub(crate) fn config(instance: &str, work_dir: PathBuf, script: &str) -> RunnerC
         cpu_limit: 1.0,
         pids_limit: 64,
         min_free_disk: 0,
+        prune_images: false,
         api_budget: 50,
         instance: instance.to_owned(),
         engine: EngineKind::Docker,

@@ -43,6 +43,7 @@ pub(crate) fn config() -> RunnerConfig {
         cpu_limit: 4.0,
         pids_limit: 4096,
         min_free_disk: 0,
+        prune_images: false,
         api_budget: 50,
         instance: "default".to_owned(),
         engine: EngineKind::Docker,

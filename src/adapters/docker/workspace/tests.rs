@@ -164,3 +164,31 @@ fn orphans_are_what_is_ours_old_enough_and_without_a_runner() {
     let earlier = SystemTime::now() - Duration::from_secs(60);
     assert_eq!(workspaces.orphans(&alive, earlier), Vec::<String>::new());
 }
+
+#[test]
+fn a_marker_that_was_never_written_is_an_orphan_and_takes_no_directory_with_it() {
+    let (_directory, workspaces) = world();
+    workspaces.create("r-1", us()).unwrap();
+    // A kill between making the marker and writing it.
+    fs::write(workspaces.marker("cut"), "").unwrap();
+    let later = SystemTime::now() + Duration::from_secs(60);
+    let alive = HashSet::from(["r-1".to_owned()]);
+    assert_eq!(workspaces.orphans(&alive, later), ["cut"]);
+    workspaces.delete("cut").unwrap();
+    assert!(!workspaces.marker("cut").exists());
+
+    fs::write(workspaces.marker("odd"), "").unwrap();
+    fs::create_dir(workspaces.root().join("odd")).unwrap();
+    workspaces.delete("odd").unwrap();
+    assert!(workspaces.root().join("odd").exists(), "nobody can tell whose it is");
+    assert_eq!(workspaces.orphans(&alive, later), Vec::<String>::new());
+}
+
+#[test]
+fn a_directory_of_another_engine_is_no_orphan() {
+    let (_directory, workspaces) = world();
+    let elsewhere = Workspaces { endpoint: "tcp://far:1".to_owned(), ..workspaces.clone() };
+    elsewhere.create("theirs", us()).unwrap();
+    let later = SystemTime::now() + Duration::from_secs(60);
+    assert_eq!(workspaces.orphans(&HashSet::new(), later), Vec::<String>::new());
+}

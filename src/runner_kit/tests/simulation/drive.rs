@@ -14,6 +14,7 @@ use super::setting::{Fault, Setting};
 use super::world::{Invariant, World};
 use crate::config::{RunnerConfig, Sources, StartInput, load};
 use crate::demand::{Board, JobState};
+use crate::hints::Hints;
 use crate::history::History;
 use crate::lifecycle::Parts;
 use crate::model::Scope;
@@ -47,7 +48,7 @@ pub(super) fn run(seed: u64, planner: Planner, traced: bool) -> Outcome {
     runtime.block_on(async {
         let setting = Setting::draw(&mut Rng::with_seed(seed));
         let world = Arc::new(World::new(seed, setting, traced));
-        let mut run = Run { world, planner, kit: None };
+        let mut run = Run { world, planner, kit: None, leftovers: Arc::default() };
         run.storm().await;
         run.quiet().await;
         let mut state = run.world.state();
@@ -70,6 +71,8 @@ struct Run {
     world: Arc<World>,
     planner: Planner,
     kit: Option<RunnerKit>,
+    /// As the state directory keeps them from one life to the next.
+    leftovers: Arc<Hints>,
 }
 
 impl Run {
@@ -90,6 +93,7 @@ impl Run {
         let history = Arc::new(History::in_memory());
         let mut parts = Parts::new(port.clone(), port.clone(), port.clone(), history, clock);
         parts.board = port.board.clone();
+        parts.leftovers = self.leftovers.clone();
         parts.suffix = Arc::new(move || {
             let mut state = names.state();
             Ok((0..8).map(|_| state.rng.lowercase()).collect())
