@@ -25,20 +25,22 @@ impl Inner {
     /// Remembers which images these runners have, and by which names.
     pub(super) async fn see_images(&self, runners: &[ContainerSummary]) {
         let Some(images) = &self.images else { return };
+        let mut known = images.all();
         for runner in runners {
             let Some(image) = runner.image_id.as_deref() else { continue };
-            let name = match runner.image.as_deref().filter(|name| !is_id(name, image)) {
-                Some(name) => name.to_owned(),
+            let names = known.get(image).cloned();
+            let name = match runner.image.clone().filter(|name| !is_id(name, image)) {
+                Some(name) => Some(name),
                 // Its name has gone over to another image; the container still knows it.
-                None if images.knows(image) => continue,
-                None => match self.image_of(runner).await {
-                    Some(name) => name,
-                    None => continue,
-                },
+                None if names.is_none() => self.image_of(runner).await,
+                None => None,
             };
-            let known = images.all().remove(image).unwrap_or_default();
-            if !known.lines().any(|line| line == name) {
-                images.remember(image, format!("{known}\n{name}").trim());
+            let names = names.unwrap_or_default();
+            let new = name.filter(|name| !names.lines().any(|line| line == name));
+            if let Some(new) = new {
+                let names = format!("{names}\n{new}").trim().to_owned();
+                images.remember(image, &names);
+                known.insert(image.to_owned(), names);
             }
         }
     }
