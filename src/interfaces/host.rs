@@ -75,7 +75,7 @@ pub struct Host {
 
 enum Place {
     /// This process is the service.
-    Service { kit: RunnerKit, rows: Vec<Row> },
+    Service { kit: Box<RunnerKit>, rows: Vec<Row> },
     /// This process is a caller.
     Caller(Box<Caller>),
 }
@@ -83,7 +83,7 @@ enum Place {
 impl Host {
     /// The service itself, whose configuration is `loaded`.
     pub fn service(kit: RunnerKit, loaded: &Loaded) -> Self {
-        Self::at(Place::Service { kit, rows: loaded.rows.clone() }, &loaded.config.state_dir)
+        Self::at(Place::Service { kit: Box::new(kit), rows: loaded.rows.clone() }, &loaded.config.state_dir)
     }
 
     /// A caller that is configured by `sources`.
@@ -209,7 +209,7 @@ impl Host {
     /// The repositories that are known without asking GitHub.
     pub async fn repos(&self) -> Vec<String> {
         let kit = match &self.place {
-            Place::Service { kit, .. } => Some(kit),
+            Place::Service { kit, .. } => Some(&**kit),
             Place::Caller(caller) => {
                 let arguments = operations::to_arguments(&json!({ "all": true, "limit": 1_000 }));
                 let call = Call::by("completion", Transport::Socket);

@@ -17,7 +17,7 @@ impl Host {
     /// What holds the loop, where that is in this process.
     pub fn holder(&self) -> Option<RunnerKit> {
         match &self.place {
-            Place::Service { kit, .. } => Some(kit.clone()),
+            Place::Service { kit, .. } => Some((**kit).clone()),
             Place::Caller(caller) => caller.staying(),
         }
     }
