@@ -71,8 +71,8 @@ struct Planner<'a> {
 /// Needs of one repository that no runner covers, the oldest last.
 type Queues<'a> = BTreeMap<Option<&'a Repo>, Vec<Need<'a>>>;
 
-/// A repository's turn: those last that GitHub passes over, then by its runners and its oldest need.
-type Turn<'a> = (bool, usize, DateTime<Utc>, Option<u64>, Option<&'a Repo>);
+/// A repository's turn: by its runners, then by its oldest need.
+type Turn<'a> = (usize, DateTime<Utc>, Option<u64>, Option<&'a Repo>);
 
 impl<'a> Planner<'a> {
     fn new(view: &'a View<'a>) -> Self {
@@ -152,7 +152,7 @@ impl<'a> Planner<'a> {
         let mut needs: Vec<Need<'_>> = demand.jobs().map(Need::of).collect();
         needs.retain(|need| !is_hosted(need.labels));
         needs.extend(demand.counted.iter().flat_map(Need::of_number));
-        needs.sort_by_cached_key(|need| (self.is_passed_over(need), need.queued_at, need.job));
+        needs.sort_by_cached_key(|need| (self.waits_since(need), need.job));
         let limits = self.view.limits;
         let mut supply = self.supply();
         supply.extend(self.spent());
@@ -178,15 +178,16 @@ impl<'a> Planner<'a> {
     fn turn(&self, repo: Option<&'a Repo>, queue: &[Need<'a>]) -> Option<Turn<'a>> {
         let oldest = queue.last()?;
         let share = self.share.get(&repo.cloned()).copied().unwrap_or_default();
-        Some((self.is_passed_over(oldest), share, oldest.queued_at, oldest.job, repo))
+        Some((share, self.waits_since(oldest), oldest.job, repo))
     }
 
-    /// Whether GitHub gave it to none of the runners that waited for it: it may be bound to one that is no
-    /// more (actions/runner#4598), and is not to keep others waiting.
-    fn is_passed_over(&self, need: &Need<'_>) -> bool {
-        self.view.deaf.iter().any(|deaf| {
+    /// Since when it is its turn. GitHub may have given it to none of the runners that waited for it, since it
+    /// is bound to one that is no more (actions/runner#4598): it goes to the end of the queue then.
+    fn waits_since(&self, need: &Need<'_>) -> DateTime<Utc> {
+        let passed = self.view.deaf.iter().filter(|deaf| {
             need.queued_at <= deaf.at - LOST_TIMEOUT && fits(*need, &deaf.scope, &deaf.labels)
-        })
+        });
+        passed.map(|deaf| deaf.at).max().unwrap_or(need.queued_at)
     }
 
     fn keep_warm(&mut self) {
