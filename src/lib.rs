@@ -32,7 +32,7 @@
 //! *The core, free of IO.* [`plan`] makes every decision about scaling, as values that are compared
 //! in tests and performed elsewhere; a launch is only ever decided within the free capacity, by hand
 //! or not. [`demand`] joins what polls, webhooks and scale sets tell of jobs, [`supply`] says what each
-//! runner is doing, [`pace`] when to look next. [`webhook`] knows which deliveries are GitHub's and
+//! runner is doing, by engine, GitHub and, where these disagree, its own log; [`pace`] when to look next. [`webhook`] knows which deliveries are GitHub's and
 //! what they tell.
 //!
 //! *What touches the world.* [`ports`] has the three traits: `DemandSource`, `Registrar`, `Engine`.

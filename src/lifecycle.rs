@@ -198,6 +198,8 @@ impl Parts {
             phase: Phase::Starting,
             since: (self.clock)(),
             lost_since: None,
+            heartbeat: None,
+            at_work_until: None,
             spent_at: None,
             job: None,
         };

@@ -3,6 +3,7 @@
 //! Text that comes from GitHub or from containers is untrusted: adapters pass it through
 //! [`clean_text`] before it gets here; [`ToldJob`] does that with jobs, wherever GitHub tells of them.
 
+mod heartbeat;
 mod labels;
 mod names;
 mod secrets;
@@ -15,6 +16,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use heartbeat::{Heartbeat, Said};
 pub use labels::{Labels, is_hosted, served_by};
 pub use names::{REPO_PATTERN, Repo, Scope, is_owner};
 pub use secrets::{REDACTED, names_a_secret, redacted};
@@ -291,8 +293,13 @@ pub struct Runner {
     pub phase: Phase,
     /// Since when it is in this phase, as far as this process has seen.
     pub since: DateTime<Utc>,
-    /// Since when GitHub no longer sees it although it once did.
+    /// Since when GitHub no longer sees it although it once did, or although it says that it listens;
+    /// or since when it says that its job is done, and goes on.
     pub lost_since: Option<DateTime<Utc>>,
+    /// What its log said when it was last asked: only one that is in doubt is.
+    pub heartbeat: Option<Heartbeat>,
+    /// Of one that is lost and says that it works: how long that is believed.
+    pub at_work_until: Option<DateTime<Utc>>,
     /// When it was first seen at work or ended, unless it is known on which job: until then it may
     /// have taken any job that it fits.
     pub spent_at: Option<DateTime<Utc>>,

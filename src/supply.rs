@@ -1,14 +1,25 @@
 //! Joins what the engine and GitHub say of each runner into one [`Runner`], and remembers what
 //! neither of them tells: since when it is so, and that it was once online.
 //!
+//! A runner that the two do not agree about has a third witness, its own log. What that says is
+//! believed as far as nobody is harmed by it: a runner stops counting, or is spared for a while. Whether it
+//! may be ended is GitHub's to say.
+//!
 //! Pure: the memory is a value. Losing it (a restart) costs some patience, never a runner.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::{Container, Demand, Labels, Phase, Registered, Repo, Runner, RunningJob, Scope};
+use crate::model::{
+    Container, Demand, Heartbeat, Labels, Phase, Registered, Repo, Runner, RunningJob, Said, Scope,
+};
 
+/// GitHub's list follows what it has told the runner, and not at once.
+const LAG: TimeDelta = TimeDelta::seconds(30);
+/// GitHub gives a job up whose runner was not heard of for as long as its lease lasts: ten minutes in
+/// actions/runner#4668, actions/runner#4703, and in what the runner prints when it renews it.
+const LEASE: TimeDelta = TimeDelta::minutes(10);
 /// How long it is remembered what has gone: longer than any job is believed to wait unasked.
 const MOURNED: TimeDelta = TimeDelta::minutes(30);
 
@@ -20,6 +31,10 @@ pub struct Memory {
     /// Gone, and spent on nothing; a list that is a moment old may show them still.
     dismissed: BTreeSet<String>,
     unclaimed: BTreeMap<(Scope, u64), Unclaimed>,
+    /// Gone, since they were idle while jobs waited that they could serve.
+    deaf: Vec<Spent>,
+    /// When GitHub was last asked for its lists.
+    listed_at: Option<DateTime<Utc>>,
 }
 
 /// A registration of ours that is offline and has no container: left by a killed service, or made
@@ -65,6 +80,16 @@ struct Seen {
     spent_at: Option<DateTime<Utc>>,
     /// It was told on which job it works or worked.
     explained: bool,
+    /// When it was first seen at all.
+    first: DateTime<Utc>,
+    heard: Option<Heard>,
+}
+
+/// What its log said, and when by our clock.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    beat: Heartbeat,
+    at: DateTime<Utc>,
 }
 
 impl Memory {
@@ -83,11 +108,14 @@ impl Memory {
         for seen in self.seen.values_mut() {
             seen.since += jump;
             seen.lost_since = seen.lost_since.map(|since| since + jump);
+            seen.first += jump;
+            seen.heard.iter_mut().for_each(|heard| heard.at += jump);
         }
         for unclaimed in self.unclaimed.values_mut() {
             unclaimed.since += jump;
             unclaimed.seen += jump;
         }
+        self.listed_at = self.listed_at.map(|at| at + jump);
     }
 
     /// Registrations of ours that nobody may need any more, by GitHub's id.
@@ -117,6 +145,32 @@ impl Memory {
         }
     }
 
+    /// GitHub's lists were asked for at `at`.
+    pub fn listed(&mut self, at: DateTime<Utc>) {
+        self.listed_at = Some(at);
+    }
+
+    /// The log of the runner in `container` says `beat`.
+    pub fn hear(&mut self, container: &Container, beat: Heartbeat, now: DateTime<Utc>) {
+        let Some(seen) = self.seen.get_mut(&container.name) else { return };
+        // By the engine's clock it is known how old the runner was then, by ours since when there is one.
+        let age = beat.at.map(|at| (at - container.created_at).max(TimeDelta::zero()));
+        let known = seen.heard.filter(|heard| heard.beat == beat);
+        let at = age.map_or(now, |age| seen.first + age).min(now);
+        seen.heard = Some(known.unwrap_or(Heard { beat, at }));
+    }
+
+    /// Runners that are no more, and that GitHub gave no job though some waited.
+    pub fn deaf(&self) -> &[Spent] {
+        &self.deaf
+    }
+
+    /// The runner in `container` is no more: it was idle while jobs waited.
+    pub fn deafened(&mut self, container: &Container, at: DateTime<Utc>) {
+        let Container { name, scope, labels, .. } = container.clone();
+        self.deaf.push(Spent { name, scope, labels, at });
+    }
+
     /// The runner `name` is no more, and has certainly taken no job.
     pub fn dismiss(&mut self, name: &str) {
         self.dismissed.insert(name.to_owned());
@@ -144,6 +198,7 @@ impl Memory {
             .iter()
             .flat_map(|(scope, all)| all.iter().map(move |one| ((scope, one.name.as_str()), one)))
             .collect();
+        let listed_at = self.listed_at.unwrap_or(now);
         let join = |container: Container| {
             let certain = registered.contains_key(&container.scope);
             let found = listed.get(&(&container.scope, container.name.as_str())).copied();
@@ -151,7 +206,14 @@ impl Memory {
             let mut own = named.filter(|(repo, _)| container.scope.covers(repo));
             let job = own.next().map(|(_, job)| *job);
             let before = self.seen.get(&container.name);
-            let seen = look(&container, certain, found, job, before, now);
+            let seen = look(&container, certain, found, job, before, listed_at, now);
+            let heard = seen.heard;
+            // Whoever told of its job tells of it no more, and has seen everything.
+            let is_over = before.is_some_and(|before| before.explained)
+                && job.is_none()
+                && demand.is_some_and(|demand| demand.has_seen(&container.scope));
+            let works = heard.filter(|heard| heard.beat.said == Said::Working && !is_over);
+            let at_work_until = works.zip(seen.lost_since);
             let runner = Runner {
                 job: job.cloned(),
                 registered: found.cloned(),
@@ -159,6 +221,8 @@ impl Memory {
                 phase: seen.phase,
                 since: seen.since,
                 lost_since: seen.lost_since,
+                heartbeat: heard.map(|heard| heard.beat),
+                at_work_until: at_work_until.map(|(works, since)| since.max(works.at) + LEASE),
                 spent_at: seen.spent_at.filter(|_| !seen.explained),
                 container,
             };
@@ -170,9 +234,11 @@ impl Memory {
 
     /// Remembers those that have gone since the last time.
     fn bury(&mut self, containers: &[Container], now: DateTime<Utc>) {
-        self.spent.retain(|spent| now - spent.at < MOURNED);
-        // A clock that was set back must not let them cover what is seen from now on.
-        self.spent.iter_mut().for_each(|spent| spent.at = spent.at.min(now));
+        for gone in [&mut self.spent, &mut self.deaf] {
+            gone.retain(|gone| now - gone.at < MOURNED);
+            // A clock that was set back must not let them cover what is seen from now on.
+            gone.iter_mut().for_each(|gone| gone.at = gone.at.min(now));
+        }
         let there: BTreeSet<&str> = containers.iter().map(|one| one.name.as_str()).collect();
         let gone: Vec<String> =
             self.seen.keys().filter(|name| !there.contains(name.as_str())).cloned().collect();
@@ -194,23 +260,37 @@ fn look(
     found: Option<&Registered>,
     job: Option<&RunningJob>,
     before: Option<&Seen>,
+    listed_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Seen {
     let known = before.is_some_and(|seen| seen.known);
     let is_away = found.is_none_or(|runner| !runner.online && !runner.busy);
+    let heard = before.and_then(|seen| seen.heard);
+    let said = heard.map(|heard| heard.beat.said);
+    // It takes no other job.
+    let is_done = said == Some(Said::Finished) || known && said == Some(Said::Ended);
+    let has_listened =
+        |heard: Heard| heard.beat.said == Said::Listening && listed_at - heard.at >= LAG;
     let (phase, online, lost) = match (container.ended, certain, found) {
         (true, ..) => (Phase::Exited, known, false),
         // GitHub says so in another way, and perhaps sooner.
         _ if job.is_some() => (Phase::Busy, true, known && certain && is_away),
         (false, false, _) => (before.map_or(Phase::Starting, |seen| seen.phase), known, false),
         (false, true, Some(runner)) if runner.busy => (Phase::Busy, true, false),
+        _ if is_done => (Phase::Busy, true, true),
         (false, true, Some(runner)) if runner.online => (Phase::Idle, true, false),
+        _ if said == Some(Said::Working) => (Phase::Busy, true, true),
         // Offline: not there yet, or there no more.
         (false, true, Some(_)) if known => (Phase::Idle, true, true),
         // GitHub removes a one-job runner after its job: it is on its way out.
         (false, true, None) if known => (Phase::Busy, true, true),
-        (false, true, _) => (Phase::Starting, false, false),
+        // One that listens was online.
+        (false, true, _) => (Phase::Starting, false, heard.is_some_and(has_listened)),
     };
+    // The log knows since when; one that was online listens all the time.
+    let since = heard.filter(|_| is_done || phase == Phase::Starting).map(|heard| heard.at);
+    let lost_since = before.and_then(|seen| seen.lost_since).unwrap_or(now);
+    let lost_since = since.map_or(lost_since, |since| since.min(lost_since));
     let is_spent = matches!(phase, Phase::Busy | Phase::Exited);
     Seen {
         scope: container.scope.clone(),
@@ -218,10 +298,12 @@ fn look(
         phase,
         since: before.filter(|seen| seen.phase == phase).map_or(now, |seen| seen.since),
         known: known || online,
-        lost_since: lost.then(|| before.and_then(|seen| seen.lost_since).unwrap_or(now)),
+        lost_since: lost.then_some(lost_since),
         // One that is idle after all has taken nothing.
         spent_at: is_spent.then(|| before.and_then(|seen| seen.spent_at).unwrap_or(now).min(now)),
         explained: job.is_some() || is_spent && before.is_some_and(|seen| seen.explained),
+        first: before.map_or(now, |seen| seen.first),
+        heard,
     }
 }
 
@@ -414,6 +496,121 @@ mod tests {
         let list = [(Scope::org("o"), listed(true, false).remove(&scope()).unwrap())].into();
         let runner = memory.join(vec![org], &list, Some(&demand), at(2)).remove(0);
         assert_eq!(runner.phase, Phase::Busy, "an organisation's may have any job of its own");
+    }
+
+    fn said(said: Said, second: i64) -> Heartbeat {
+        Heartbeat { said, at: Some(at(second)) }
+    }
+
+    fn hear(memory: &mut Memory, now: i64, beat: Heartbeat) {
+        memory.hear(&container(false), beat, at(now));
+    }
+
+    #[test]
+    fn a_runner_that_listens_and_that_github_does_not_show_is_lost_since_it_listens() {
+        let mut memory = Memory::default();
+        see(&mut memory, 0, &nobody());
+        hear(&mut memory, 20, said(Said::Listening, 12));
+        for list in [nobody(), listed(false, false)] {
+            memory.listed(at(41));
+            assert_eq!(see(&mut memory, 41, &list).lost_since, None, "the list may be late");
+            assert_eq!(see(&mut memory, 90, &list).lost_since, None, "and be an old one");
+            memory.listed(at(42));
+            let lost = see(&mut memory, 42, &list);
+            assert_eq!((lost.phase, lost.lost_since), (Phase::Starting, Some(at(12))));
+        }
+        assert!(!memory.was_online(NAME), "GitHub never said so");
+        let idle = see(&mut memory, 50, &listed(true, false));
+        assert_eq!((idle.phase, idle.lost_since), (Phase::Idle, None));
+    }
+
+    #[test]
+    fn a_runner_that_does_not_reach_github_is_starting_still() {
+        let mut memory = Memory::default();
+        see(&mut memory, 0, &nobody());
+        hear(&mut memory, 20, said(Said::Disconnected, 12));
+        let runner = see(&mut memory, 100, &nobody());
+        assert_eq!((runner.phase, runner.lost_since), (Phase::Starting, None));
+    }
+
+    #[test]
+    fn what_a_log_says_of_the_past_of_one_that_was_found_is_as_old_as_the_finding() {
+        let mut memory = Memory::default();
+        see(&mut memory, 5_000, &nobody());
+        hear(&mut memory, 5_020, said(Said::Listening, 7));
+        assert_eq!(see(&mut memory, 5_040, &nobody()).lost_since, Some(at(5_007)));
+        hear(&mut memory, 5_041, said(Said::Finished, 3_000));
+        assert_eq!(see(&mut memory, 5_042, &nobody()).lost_since, Some(at(5_007)));
+        // Engine and service may have clocks of their own.
+        let mut memory = Memory::default();
+        see(&mut memory, 0, &nobody());
+        hear(&mut memory, 20, said(Said::Listening, 9_000));
+        assert_eq!(see(&mut memory, 50, &nobody()).lost_since, Some(at(20)));
+    }
+
+    #[test]
+    fn a_runner_that_says_that_its_job_is_done_takes_no_other_though_github_lists_it_as_idle() {
+        let mut memory = Memory::default();
+        see(&mut memory, 0, &listed(true, false));
+        hear(&mut memory, 100, said(Said::Finished, 90));
+        let done = see(&mut memory, 101, &listed(true, false));
+        assert_eq!((done.phase, done.lost_since), (Phase::Busy, Some(at(90))));
+        assert_eq!((done.spent_at, done.at_work_until), (Some(at(101)), None));
+        let busy = see(&mut memory, 102, &listed(true, true));
+        assert_eq!((busy.phase, busy.lost_since), (Phase::Busy, None), "GitHub knows better");
+    }
+
+    #[test]
+    fn one_that_gave_up_before_it_was_ever_online_is_a_start_that_failed() {
+        let mut memory = Memory::default();
+        see(&mut memory, 0, &nobody());
+        hear(&mut memory, 20, said(Said::Ended, 10));
+        let runner = see(&mut memory, 30, &nobody());
+        assert_eq!((runner.phase, runner.lost_since), (Phase::Starting, None));
+        see(&mut memory, 40, &listed(true, false));
+        assert_eq!(see(&mut memory, 41, &listed(true, false)).lost_since, Some(at(10)));
+    }
+
+    #[test]
+    fn a_runner_at_work_that_github_does_not_see_is_believed_for_as_long_as_its_lease_lasts() {
+        for (before, list) in [(listed(true, false), nobody()), (nobody(), listed(false, false))] {
+            let mut memory = Memory::default();
+            see(&mut memory, 0, &before);
+            hear(&mut memory, 20, said(Said::Working, 15));
+            let lost = see(&mut memory, 100, &list);
+            assert_eq!((lost.phase, lost.lost_since), (Phase::Busy, Some(at(100))));
+            assert_eq!(lost.at_work_until, Some(at(100) + LEASE));
+            hear(&mut memory, 200, said(Said::Working, 190));
+            let until = see(&mut memory, 201, &list).at_work_until;
+            assert_eq!(until, Some(at(190) + LEASE), "it was renewed since");
+        }
+    }
+
+    #[test]
+    fn the_word_of_a_runner_counts_no_more_when_its_job_is_no_longer_told_of() {
+        let (mut memory, demand) = (Memory::default(), working(NAME));
+        let mut join = |second, list: &_, demand: &Demand| {
+            if second == 3 {
+                memory.hear(&container(false), said(Said::Working, 2), at(2));
+            }
+            memory.join(vec![container(false)], list, Some(demand), at(second)).remove(0)
+        };
+        join(1, &listed(true, true), &demand);
+        join(2, &nobody(), &demand);
+        assert!(join(3, &nobody(), &demand).at_work_until.is_some(), "GitHub tells of it");
+        let unseen = Demand::default();
+        assert!(join(4, &nobody(), &unseen).at_work_until.is_some(), "it cannot be known");
+        let over = Demand { is_listed: true, ..Demand::default() };
+        let lost = join(5, &nobody(), &over);
+        assert_eq!((lost.lost_since.is_some(), lost.at_work_until), (true, None));
+    }
+
+    #[test]
+    fn what_is_idle_by_github_is_idle_though_its_log_says_that_it_works() {
+        let mut memory = Memory::default();
+        see(&mut memory, 0, &listed(true, false));
+        hear(&mut memory, 20, said(Said::Working, 15));
+        assert_eq!(see(&mut memory, 30, &listed(true, false)).phase, Phase::Idle);
     }
 
     #[test]

@@ -116,6 +116,13 @@ impl MemoryEngine {
         self.state.lock().failures.extend(std::iter::repeat_n(error.clone(), count));
     }
 
+    /// The runner `name` prints `line`.
+    pub fn print(&self, name: &str, line: &str) {
+        let mut shared = self.state.lock();
+        let named = shared.entries.values_mut().find(|entry| entry.container.name == name);
+        named.into_iter().for_each(|entry| entry.log.push(line.to_owned()));
+    }
+
     /// The names of all runners so far, in the order of their launches.
     pub fn launched(&self) -> Vec<String> {
         self.state.lock().launched.clone()

@@ -80,9 +80,15 @@ impl Known {
         if self.looked.get(repo).is_some_and(|looked| is_overtaken(began, looked.began)) {
             return false;
         }
-        if seen.is_ok() {
+        if let Ok(seen) = &seen {
             // What comes from the future was told before the clock was set back.
             let counts = |heard: &Heard| outlasts(heard, began) && heard.at - began < OVERTAKEN;
+            // A job only goes forward: that it was queued must not come back when a poll fails.
+            let begun: HashSet<u64> = seen.in_progress.iter().map(|one| one.job.id).collect();
+            let is_behind = |heard: &Heard| {
+                begun.contains(&heard.job.id) && heard.state.rank() <= JobState::Queued.rank()
+            };
+            let counts = |heard: &Heard| counts(heard) && !is_behind(heard);
             self.heard.retain(|_, heard| heard.job.repo != *repo || counts(heard));
         }
         let before = self.looked.insert(repo.clone(), Looked { began, seen });

@@ -133,6 +133,14 @@ fn a_started_job_no_longer_waits_although_an_older_poll_says_so_and_its_runner_i
 }
 
 #[test]
+fn a_job_that_a_poll_saw_at_work_does_not_wait_again_when_the_next_poll_fails() {
+    let told = told().hear(5, 10, JobState::Queued).poll(10, &[], &[10]);
+    let error = Error::new(Code::GithubUnreachable, "GitHub does not answer.", "Wait.");
+    told.0.saw(&repo(), Err(error), at(15));
+    assert!(told.queued().is_empty());
+}
+
+#[test]
 fn a_poll_right_after_an_event_may_not_show_it_yet_and_a_later_one_knows_better() {
     let told = told().hear(5, 10, JobState::Queued).poll(10, &[], &[]);
     assert_eq!(told.queued(), [10], "GitHub's lists follow its events");

@@ -76,7 +76,7 @@ pub enum Removal {
     Surplus,
     /// It never came online.
     NeverOnline,
-    /// GitHub dropped it while its process goes on.
+    /// GitHub dropped it, or its job is done, while its process goes on.
     Lost,
     /// It is idle while jobs that it could serve wait.
     Deaf,
@@ -99,7 +99,7 @@ impl fmt::Display for Removal {
             Self::Finished => "it has finished",
             Self::Surplus => "no job waits for it",
             Self::NeverOnline => "it never came online",
-            Self::Lost => "GitHub no longer sees it",
+            Self::Lost => "it is alive and takes no job any more",
             Self::Deaf => "it stays idle while jobs that it could serve wait",
             Self::Overtime => "its job took longer than job_timeout",
             Self::ByHand => "it was stopped by hand",

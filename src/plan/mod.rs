@@ -9,6 +9,7 @@
 
 mod actions;
 mod cover;
+mod doubt;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 pub use actions::{Action, Ask, Held, Order, Removal};
+pub use doubt::doubtful;
 pub use view::{Limits, View, used};
 
 use self::cover::{Need, Ready, Supply, fits, take};
@@ -150,7 +152,7 @@ impl<'a> Planner<'a> {
         let mut needs: Vec<Need<'_>> = demand.jobs().map(Need::of).collect();
         needs.retain(|need| !is_hosted(need.labels));
         needs.extend(demand.counted.iter().flat_map(Need::of_number));
-        needs.sort_by_key(|need| (need.queued_at, need.job));
+        needs.sort_by_cached_key(|need| (self.waits_since(need), need.job));
         let limits = self.view.limits;
         let mut supply = self.supply();
         supply.extend(self.spent());
@@ -176,7 +178,16 @@ impl<'a> Planner<'a> {
     fn turn(&self, repo: Option<&'a Repo>, queue: &[Need<'a>]) -> Option<Turn<'a>> {
         let oldest = queue.last()?;
         let share = self.share.get(&repo.cloned()).copied().unwrap_or_default();
-        Some((share, oldest.queued_at, oldest.job, repo))
+        Some((share, self.waits_since(oldest), oldest.job, repo))
+    }
+
+    /// Since when it is its turn. GitHub may have given it to none of the runners that waited for it, since it
+    /// is bound to one that is no more (actions/runner#4598): it goes to the end of the queue then.
+    fn waits_since(&self, need: &Need<'_>) -> DateTime<Utc> {
+        let passed = self.view.deaf.iter().filter(|deaf| {
+            need.queued_at <= deaf.at - LOST_TIMEOUT && fits(*need, &deaf.scope, &deaf.labels)
+        });
+        passed.map(|deaf| deaf.at).max().unwrap_or(need.queued_at)
     }
 
     fn keep_warm(&mut self) {
@@ -348,25 +359,26 @@ fn useless(runner: &Runner, view: &View<'_>) -> Option<Removal> {
         return (waited(started) > view.limits.job_timeout?).then_some(Removal::Overtime);
     }
     if runner.lost_since.is_some_and(|since| waited(since) >= LOST_TIMEOUT) {
-        return Some(Removal::Lost);
+        let is_late = |most: TimeDelta| waited(runner.since) > most;
+        let is_at_work = runner.at_work_until.is_some_and(|until| view.now < until)
+            && !view.limits.job_timeout.is_some_and(is_late);
+        return (!is_at_work).then_some(Removal::Lost);
     }
-    let container = &runner.container;
     match runner.phase {
         Phase::Starting if waited(runner.since) >= START_TIMEOUT => Some(Removal::NeverOnline),
         Phase::Idle if waited(runner.since) >= LOST_TIMEOUT => {
-            let waits_for_it = |job: &Job| {
-                waited(job.queued_at) >= LOST_TIMEOUT
-                    && fits(Need::of(job), &container.scope, &container.labels)
-            };
-            let some_wait = |counted: &Counted| {
-                waited(counted.since) >= LOST_TIMEOUT && counted.scope == container.scope
-            };
-            let demand = view.demand?;
-            let is_deaf = demand.jobs().any(waits_for_it) || demand.counted.iter().any(some_wait);
-            is_deaf.then_some(Removal::Deaf)
+            is_waited_for(runner, view.demand?, view.now - LOST_TIMEOUT).then_some(Removal::Deaf)
         }
         _ => None,
     }
+}
+
+/// Whether a job that `runner` could serve waits since `since`.
+fn is_waited_for(runner: &Runner, demand: &Demand, since: DateTime<Utc>) -> bool {
+    let Container { scope, labels, .. } = &runner.container;
+    let waits = |job: &Job| job.queued_at <= since && fits(Need::of(job), scope, labels);
+    let some_wait = |counted: &Counted| counted.since <= since && counted.scope == *scope;
+    demand.jobs().any(waits) || demand.counted.iter().any(some_wait)
 }
 
 /// Whether the runner counts: its process has not ended.

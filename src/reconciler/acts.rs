@@ -7,6 +7,7 @@ use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::answers::{given_up, refusal, stopping};
+use super::doubts::{in_its_words, is_deserter};
 use super::told::About;
 use super::{Asker, Outcome, Reconciler};
 use crate::error::{Code, Error, Result};
@@ -154,9 +155,10 @@ impl Reconciler {
         let Some(runner) = self.runners.iter().find(|runner| runner.container.name == name) else {
             return;
         };
-        let message = format!("removing {name}: {why}");
+        let reason = format!("{why}{}", in_its_words(runner));
+        let message = format!("removing {name}: {reason}");
         let job = runner.job.as_ref().map(|job| job.job.id);
-        let about = About { job, ..About::runner(name).because(why) };
+        let about = About { job, ..About::runner(name).because(reason) };
         Self::log(EventKind::Remove, "remove", &subject(&runner.container), &message, &about);
         self.removals.begin(name);
         let was_online = self.memory.was_online(name);
@@ -221,8 +223,13 @@ impl Reconciler {
                 let name = &runner.container.name;
                 match removed {
                     Ok(Some(ended)) => {
-                        let message = format!("{name} removed: {why}");
-                        let about = About::runner(name).because(why).after(Some(took));
+                        let deserted = is_deserter(why, &ended);
+                        let reason = match deserted {
+                            true => format!("{why} without having done its job, by its log"),
+                            false => format!("{why}{}", in_its_words(&runner)),
+                        };
+                        let message = format!("{name} removed: {reason}");
+                        let about = About::runner(name).because(reason).after(Some(took));
                         let subject = subject(&runner.container);
                         self.tell(EventKind::Remove, "removed", &subject, message, &about);
                         self.removals.settled(name, self.epoch);
@@ -230,7 +237,10 @@ impl Reconciler {
                         if !may_have_served {
                             self.memory.dismiss(name);
                         }
-                        let has_served = may_have_served && ended.exit_code == Some(0);
+                        if why == Removal::Deaf {
+                            self.memory.deafened(&runner.container, now);
+                        }
+                        let has_served = may_have_served && ended.exit_code == Some(0) && !deserted;
                         self.journeys.gone(&runner, has_served, now);
                     }
                     Ok(None) => self.removals.failed(name),

@@ -248,6 +248,8 @@ mod tests {
             phase,
             since: at(0),
             lost_since: None,
+            heartbeat: None,
+            at_work_until: None,
             spent_at: None,
             job,
         }

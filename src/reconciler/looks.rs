@@ -14,7 +14,7 @@ use crate::lifecycle::{Observation, Parts, name_prefix};
 use crate::metrics::Failing;
 use crate::model::{Container, Demand, Phase, Scope, is_hosted};
 use crate::pace::{self, Mood};
-use crate::plan::{Action, Ask, Held, View, is_live};
+use crate::plan::{Action, Ask, Held, LOST_TIMEOUT, View, is_live};
 use crate::ports::{Decided, Registration};
 
 /// A look that came back.
@@ -110,7 +110,10 @@ impl Reconciler {
         };
         self.prefix = prefix;
         match what {
-            What::Runners(observation, at) => self.digest(began, at, observation, warnings),
+            What::Runners(observation, at) => {
+                self.memory.listed((self.parts.clock)() - took);
+                self.digest(began, at, observation, warnings);
+            }
             What::Containers(containers) => {
                 self.show(began, containers);
                 match asked {
@@ -189,6 +192,18 @@ impl Reconciler {
             let ripe = self.until_ripe().unwrap_or(wait);
             self.rounds.look_by(Instant::now() + wait.min(ripe));
         }
+        self.ask_logs();
+    }
+
+    /// A container started or ended. Where room has come, or a job may have followed another, the
+    /// sooner that is seen the better.
+    pub(super) fn engine_changed(&mut self) {
+        if !self.stopping.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        self.rounds.count_soon(now);
+        self.rounds.wake(now, self.spacing);
     }
 
     /// Acts on all that is known.
@@ -221,6 +236,10 @@ impl Reconciler {
         };
         if self.on && self.stopping.is_empty() {
             self.parts.source.decided(&self.decided());
+            if self.sighted && self.looks.is_empty() {
+                // What was told may be a reason to look sooner.
+                self.rounds.look_by(Instant::now() + self.until_next(None));
+            }
         }
         // An outage is not shown as an empty queue.
         let whole = self.demand.clone().filter(|demand| !self.blind && !demand.is_partial);
@@ -290,6 +309,7 @@ impl Reconciler {
             unclaimed: self.memory.unclaimed(),
             launching: &launching,
             spent: self.memory.spent(),
+            deaf: self.memory.deaf(),
             removing: &removing,
             backoff: &backoff,
             paused: self.troubles.paused(now),
@@ -332,7 +352,13 @@ impl Reconciler {
         let crowded = self.held.values().any(|why| !matches!(why, Held::Unmatched { .. }));
         // Idle runners may have to be retired as soon as their grace is over.
         let idle = self.runners.iter().any(|runner| runner.phase == Phase::Idle);
-        if starting || covered || idle || !self.flights.is_empty() {
+        // One that is in doubt for longer has been decided about, and is kept.
+        let now = (self.parts.clock)();
+        let is_new = |since: DateTime<Utc>| now - since < LOST_TIMEOUT * 2;
+        let doubt = self.runners.iter().any(|runner| runner.lost_since.is_some_and(is_new));
+        let counted = self.demand.iter().flat_map(|demand| &demand.counted);
+        let crowded = crowded || counted.into_iter().any(|counted| counted.jobs > 0);
+        if starting || doubt || covered || idle || !self.flights.is_empty() {
             Mood::Lively
         } else if crowded {
             Mood::Crowded

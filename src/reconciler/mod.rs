@@ -9,6 +9,7 @@
 
 mod acts;
 mod answers;
+mod doubts;
 mod flight;
 mod journeys;
 mod leftovers;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::acts::Worked;
 use self::answers::stopping;
+use self::doubts::Heard;
 use self::flight::{Flights, Removals};
 use self::journeys::Journeys;
 use self::looks::{Asked, AskedAll, Looked};
@@ -137,6 +139,9 @@ pub(crate) struct Reconciler {
     passes: JoinSet<Passed>,
     tidyings: JoinSet<Tidied>,
     works: JoinSet<Worked>,
+    hearings: JoinSet<Heard>,
+    /// The last runner whose log was asked: the turn of the others comes next.
+    last_heard: String,
     rounds: Rounds,
     /// What the last pass left of what looks may cost.
     last_left: Option<u32>,
@@ -202,6 +207,8 @@ impl Reconciler {
             passes: JoinSet::new(),
             tidyings: JoinSet::new(),
             works: JoinSet::new(),
+            hearings: JoinSet::new(),
+            last_heard: String::new(),
             rounds: Rounds::default(),
             last_left: None,
             last_cost: 0,
@@ -250,6 +257,7 @@ impl Reconciler {
                     Ok(looked) => self.consider(looked),
                     Err(error) => self.look_died(&error),
                 },
+                Some(done) = self.hearings.join_next() => self.heed_logs(done),
                 Some(done) = self.passes.join_next() => match done {
                     Ok(passed) => self.heed(passed),
                     Err(error) => self.pass_died(&error),
@@ -306,6 +314,7 @@ impl Reconciler {
                 self.counts = JoinSet::new();
                 self.passes = JoinSet::new();
                 self.tidyings = JoinSet::new();
+                self.hearings = JoinSet::new();
                 for asked in self.all_asked.drain(..) {
                     let _ = asked.reply.send(Err(stopping()));
                 }
@@ -368,17 +377,6 @@ impl Reconciler {
         for reply in self.stopping.drain(..) {
             let _ = reply.send(true);
         }
-    }
-
-    /// A container started or ended. Where room has come, or a job may have followed another, the
-    /// sooner that is seen the better.
-    fn engine_changed(&mut self) {
-        if !self.stopping.is_empty() {
-            return;
-        }
-        let now = Instant::now();
-        self.rounds.count_soon(now);
-        self.rounds.wake(now, self.spacing);
     }
 
     fn used(&self) -> usize {

@@ -57,6 +57,7 @@ impl Reconciler {
     /// All that there is to say beside failures.
     pub(super) fn all_warnings(&self) -> Vec<String> {
         let told = self.demand.iter().flat_map(|demand| &demand.warnings);
-        self.warnings.iter().chain(&self.concerns).chain(told).cloned().collect()
+        let standing = self.warnings.iter().chain(&self.concerns).chain(told).cloned();
+        standing.chain(self.doubts()).collect()
     }
 }

@@ -153,6 +153,8 @@ pub(crate) fn refreshed(containers: Vec<Container>, known: &[Runner]) -> Vec<Run
             phase,
             since,
             lost_since: before.and_then(|runner| runner.lost_since),
+            heartbeat: None,
+            at_work_until: None,
             spent_at: None,
             job: before.and_then(|runner| runner.job.clone()).filter(|_| phase == Phase::Busy),
             container,

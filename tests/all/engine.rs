@@ -3,6 +3,7 @@
 mod elsewhere;
 mod events;
 mod failures;
+mod heartbeat;
 mod images;
 mod leftovers;
 mod pulls;

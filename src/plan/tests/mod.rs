@@ -1,5 +1,6 @@
 //! Decisions compared as values.
 
+mod doubt;
 mod properties;
 mod spent;
 mod world;

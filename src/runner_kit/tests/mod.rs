@@ -10,6 +10,7 @@ mod races;
 mod simulation;
 mod told;
 mod world;
+mod zombies;
 
 use std::collections::BTreeSet;
 

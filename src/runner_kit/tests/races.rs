@@ -288,6 +288,8 @@ async fn a_runner_that_an_old_list_does_not_show_is_asked_for_before_it_is_remov
         phase: Phase::Starting,
         since: world.github.now(),
         lost_since: None,
+        heartbeat: None,
+        at_work_until: None,
         spent_at: None,
         job: None,
     };

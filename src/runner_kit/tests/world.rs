@@ -2,7 +2,7 @@
 //! memory, whose runners take one job each.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,6 +25,10 @@ use crate::views::Mode;
 
 /// How long a runner takes until it is online.
 const BOOT: Duration = Duration::from_secs(3);
+/// How long GitHub waits for a runner that has accepted a job (actions/runner#4668, actions/runner#4703).
+const GIVEN_UP: Duration = Duration::from_secs(600);
+/// How long it waits for one that has ended (actions/runner#4598).
+const UNBOUND: Duration = Duration::from_secs(660);
 
 pub(super) struct World {
     pub(super) github: Arc<Github>,
@@ -40,6 +44,24 @@ pub(super) struct Github {
     /// Lets a look at the demand go on that `State::gated` holds.
     pub(super) gate: Notify,
     pub(super) clock: Option<Clock>,
+    engine: OnceLock<Weak<MemoryEngine>>,
+}
+
+/// What goes wrong with the runner that takes the next job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The job is given to it and taken back, its registration is gone, and it listens for ever.
+    Ghost,
+    /// It accepts the job and hangs; GitHub gives the job up after ten minutes, and drops the runner.
+    Hangs,
+    /// It does its job and stays, dropped by GitHub.
+    Stays,
+    /// It does its job and stays, and GitHub lists it as idle.
+    StaysListed,
+    /// GitHub has its result and drops it, and it says that it still works.
+    StaysAtWork,
+    /// It ends well without a word, and GitHub waits for it for eleven minutes.
+    Deserts,
 }
 
 #[derive(Default)]
@@ -70,12 +92,17 @@ pub(super) struct State {
     pub(super) closed: Vec<Scope>,
     /// Where runners were listed, each time.
     pub(super) listings: Vec<Scope>,
+    pub(super) fate: Option<Fate>,
+    /// Whether runners print nothing.
+    pub(super) mute: bool,
 }
 
 struct FakeJob {
     job: Job,
     takes: Duration,
     runner: Option<String>,
+    /// Whether GitHub shows it as queued although it was given to a runner.
+    is_bound: bool,
     done: bool,
 }
 
@@ -107,6 +134,7 @@ impl World {
         let hub = github.clone();
         let process = move |launch: Launch| hub.clone().be_runner(launch).boxed();
         let engine = Arc::new(MemoryEngine::new(Arc::new(process), clock.clone()));
+        github.engine.set(Arc::downgrade(&engine)).unwrap();
         let history = Arc::new(History::in_memory());
         let parts = Parts::new(github.clone(), github.clone(), engine.clone(), history, clock);
         let kit = RunnerKit::from_parts(config, parts.clone(), Mode::InProcess);
@@ -221,6 +249,7 @@ impl Github {
             }
             state.runner(&name).unwrap().online = true;
         });
+        self.print(&name, "Listening for Jobs");
         let takes = loop {
             let changed = self.changed.notified();
             // Not `change`: a runner that finds nothing must not wake itself.
@@ -230,13 +259,69 @@ impl Github {
                 None => changed.await,
             }
         };
+        let fate = self.change(|state| state.fate.take());
+        match fate {
+            Some(Fate::Ghost) => {
+                self.change(|state| {
+                    state.job_of(&name).runner = None;
+                    state.runners.retain(|runner| runner.name != name);
+                });
+                return std::future::pending().await;
+            }
+            Some(Fate::Hangs) => {
+                tokio::time::sleep(GIVEN_UP).await;
+                self.finish(&name);
+                return std::future::pending().await;
+            }
+            Some(Fate::Deserts) => {
+                self.change(|state| {
+                    state.job_of(&name).is_bound = true;
+                    state.runner(&name).unwrap().online = false;
+                });
+                self.print(&name, "Running job: build");
+                tokio::spawn(async move {
+                    tokio::time::sleep(UNBOUND).await;
+                    self.change(|state| {
+                        let job = state.job_of(&name);
+                        (job.runner, job.is_bound) = (None, false);
+                        state.runners.retain(|runner| runner.name != name);
+                    });
+                });
+                return 0;
+            }
+            _ => {}
+        }
+        self.print(&name, "Running job: build");
         tokio::time::sleep(takes).await;
+        if fate != Some(Fate::StaysAtWork) {
+            self.print(&name, "Job build completed with result: Succeeded");
+        }
+        let listed = self.change(|state| state.runner(&name).cloned());
+        self.finish(&name);
+        match fate {
+            Some(Fate::StaysListed) => self.change(|state| {
+                state.runners.extend(listed.map(|one| Registered { busy: false, ..one }));
+            }),
+            None => return 0,
+            Some(_) => {}
+        }
+        std::future::pending().await
+    }
+
+    /// GitHub knows that the job of the runner `name` is over, and drops the runner.
+    fn finish(&self, name: &str) {
         self.change(|state| {
-            let mine = |job: &&mut FakeJob| job.runner.as_deref() == Some(&name);
-            state.jobs.values_mut().find(mine).unwrap().done = true;
+            state.job_of(name).done = true;
             state.runners.retain(|runner| runner.name != name);
         });
-        0
+    }
+
+    /// The runner `name` prints `words`, with the time.
+    pub(super) fn print(&self, name: &str, words: &str) {
+        let engine = self.engine.get().and_then(Weak::upgrade);
+        if let Some(engine) = engine.filter(|_| !self.change(|state| state.mute)) {
+            engine.print(name, &format!("{}: {words}", self.now().format("%Y-%m-%d %H:%M:%SZ")));
+        }
     }
 
     fn answers(&self) -> Result<()> {
@@ -257,6 +342,17 @@ impl State {
         self.runners.iter_mut().find(|runner| runner.name == name)
     }
 
+    /// Whether a job is queued that GitHub gives to nobody.
+    pub(super) fn has_bound(&self) -> bool {
+        self.jobs.values().any(|job| job.is_bound)
+    }
+
+    /// The job that the runner `name` has.
+    fn job_of(&mut self, name: &str) -> &mut FakeJob {
+        let mine = |job: &&mut FakeJob| job.runner.as_deref() == Some(name) && !job.done;
+        self.jobs.values_mut().find(mine).unwrap()
+    }
+
     fn add(&mut self, scope: &Scope, repo: Repo, takes: u64, now: DateTime<Utc>) -> &mut FakeJob {
         let id = self.jobs.len() as u64 + 1;
         let job = Job {
@@ -271,7 +367,13 @@ impl State {
             seen_at: now,
         };
         let takes = Duration::from_secs(takes);
-        self.jobs.entry(id).or_insert(FakeJob { job, takes, runner: None, done: false })
+        self.jobs.entry(id).or_insert(FakeJob {
+            job,
+            takes,
+            runner: None,
+            is_bound: false,
+            done: false,
+        })
     }
 
     fn take(&mut self, name: &str, scope: &Scope) -> Option<Duration> {
@@ -298,7 +400,8 @@ impl DemandSource for Github {
         Ok(self.change(|state| {
             state.looks += 1;
             let mut repos = BTreeMap::new();
-            for FakeJob { job, runner, .. } in state.jobs.values().filter(|job| !job.done) {
+            for FakeJob { job, runner, is_bound, .. } in state.jobs.values().filter(|job| !job.done)
+            {
                 let demand = repos.entry(job.repo.clone()).or_insert_with(|| RepoDemand {
                     repo: job.repo.clone(),
                     running: 0,
@@ -307,7 +410,7 @@ impl DemandSource for Github {
                     queued: vec![],
                     in_progress: vec![],
                 });
-                match runner {
+                match runner.as_ref().filter(|_| !is_bound) {
                     None => demand.queued.push(Job { seen_at: self.now(), ..job.clone() }),
                     Some(name) => demand.in_progress.push(RunningJob {
                         job: JobRef {

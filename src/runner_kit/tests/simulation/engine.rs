@@ -19,6 +19,15 @@ const HALF_MADE: std::time::Duration = std::time::Duration::from_secs(60);
 /// The time between a question for a registration and the end of a process.
 const ASKED: TimeDelta = TimeDelta::seconds(25);
 
+/// What a log says that lies.
+const LIES: [&str; 5] = [
+    "Listening for Jobs",
+    "Running job: build",
+    "Job build completed with result: Succeeded",
+    "Runner connect error: no route. Retrying until reconnected.",
+    "Runner listener exit with 0 return code, stop the service, no retry needed.",
+];
+
 fn failed(message: &str) -> Error {
     Error::new(Code::DockerUnreachable, message, "Wait.")
 }
@@ -160,7 +169,16 @@ impl Engine for Port {
     }
 
     async fn logs(&self, id: &str, _: usize) -> Result<String> {
-        Err(not_found(id, "Nobody asks."))
+        let read = self.call("a look into a log", |state| {
+            let (lies, lie) = (state.happens(Fault::LogLies), state.rng.usize(..LIES.len()));
+            let lie = state.stamped(LIES[lie]);
+            let mut all = state.containers.values_mut();
+            let one = all.find(|one| one.container.id == id);
+            let one = one.ok_or_else(|| not_found(id, "It is gone."))?;
+            one.is_faulty |= lies;
+            Ok(if lies { lie } else { one.log.join("\n") })
+        });
+        read.await
     }
 
     async fn changed(&self) {
@@ -233,6 +251,7 @@ impl State {
                 made: now,
                 exit_code: None,
                 process: None,
+                log: Vec::new(),
                 worked: false,
                 is_faulty: false,
                 known: None,

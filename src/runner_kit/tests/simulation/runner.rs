@@ -96,6 +96,7 @@ impl World {
         if online.is_none() {
             return 1;
         }
+        self.state().print(&runner.name, "Listening for Jobs");
         self.give();
         if fate.is_dropped {
             let world = self.clone();
@@ -135,6 +136,7 @@ impl World {
             }
             changed.await;
         };
+        self.state().print(name, "Running job: build");
         if fate.exits {
             self.wait(0, 2_000).await;
             return 0;
@@ -145,6 +147,7 @@ impl World {
             return 137;
         }
         tokio::time::sleep(takes).await;
+        self.state().print(name, "Job build completed with result: Succeeded");
         if self.state().job_of(name).is_some_and(|running| running.job.id == job) {
             self.bring(job, JobState::Completed);
         }

@@ -66,6 +66,8 @@ pub(super) enum Fault {
     Restart,
     /// The session of the scale set breaks off.
     SessionLost,
+    /// A log says what is not so.
+    LogLies,
 }
 
 impl Fault {
@@ -103,6 +105,8 @@ impl Fault {
         (Self::Restart, 0.4),
         (Self::SessionLost, 0.1),
     ];
+    /// The same, of those that are drawn last: the older seeds stay what they were.
+    const LATER: [(Self, f64); 1] = [(Self::LogLies, 0.5)];
 }
 
 /// What is drawn once for a run.
@@ -151,7 +155,7 @@ impl Setting {
             };
             (repo, scope)
         };
-        Self {
+        let mut setting = Self {
             max_runners: rng.usize(1..=8),
             max_per_repo: rng.bool().then(|| rng.usize(1..=4)),
             min_idle: if rng.u8(..3) == 0 { rng.usize(1..=2) } else { 0 },
@@ -166,7 +170,9 @@ impl Setting {
             repos: repos.into_iter().take(count).map(home).collect(),
             storm: Duration::from_secs(rng.u64(120..900)),
             chances,
-        }
+        };
+        setting.chances.extend(Fault::LATER.map(|(fault, most)| (fault, chance(rng, most))));
+        setting
     }
 
     pub(super) fn chance(&self, fault: Fault) -> f64 {

@@ -99,6 +99,8 @@ pub(super) struct SimContainer {
     pub(super) made: Duration,
     pub(super) exit_code: Option<i64>,
     pub(super) process: Option<AbortHandle>,
+    /// What its runner printed.
+    pub(super) log: Vec<String>,
     /// It took a job at some time.
     pub(super) worked: bool,
     /// Something was wrong with it.
@@ -182,6 +184,18 @@ impl State {
             self.note(format_args!("fault: {fault:?}"));
         }
         happens
+    }
+
+    /// The runner `name` prints `words`, with the time.
+    pub(super) fn print(&mut self, name: &str, words: &str) {
+        let line = self.stamped(words);
+        self.containers.get_mut(name).into_iter().for_each(|one| one.log.push(line.clone()));
+    }
+
+    /// `words` as a runner prints them, with the time of its host.
+    pub(super) fn stamped(&self, words: &str) -> String {
+        let at = self.date() + self.clock_is_off_by;
+        format!("{}: {words}", at.format("%Y-%m-%d %H:%M:%SZ"))
     }
 
     pub(super) fn note(&mut self, what: fmt::Arguments<'_>) {
