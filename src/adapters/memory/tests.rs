@@ -12,6 +12,7 @@ fn launch(name: &str) -> Launch {
             repo: None,
             labels: Labels::new(["linux"]),
             origin: Origin::Queue,
+            beside_sets: false,
         },
         registration: Registration::Jit { runner_id: 7, config: "j1t".into() },
     }
