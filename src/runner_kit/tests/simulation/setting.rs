@@ -1,6 +1,5 @@
 //! What a run is made of, all of it drawn from the seed.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -66,11 +65,13 @@ pub(super) enum Fault {
     Restart,
     /// The session of the scale set breaks off.
     SessionLost,
+    /// GitHub gives a job to no scale set, whatever room one has.
+    Unassigned,
 }
 
 impl Fault {
-    /// All of them, each with the greatest chance that a run may give it.
-    pub(super) const ALL: [(Self, f64); 31] = [
+    /// All of them in their order, each with the greatest chance that a run may give it.
+    pub(super) const ALL: [(Self, f64); 32] = [
         (Self::RequestLost, 0.1),
         (Self::AnswerLost, 0.1),
         (Self::ServerError, 0.2),
@@ -102,6 +103,7 @@ impl Fault {
         (Self::Kill, 0.7),
         (Self::Restart, 0.4),
         (Self::SessionLost, 0.1),
+        (Self::Unassigned, 0.3),
     ];
 }
 
@@ -122,12 +124,17 @@ pub(super) struct Setting {
     pub(super) scale_set: bool,
     /// Whether that tells the number of its jobs alone.
     pub(super) counts_only: bool,
+    /// Whether the real client, poller and registrar are played, over a network that fails.
+    pub(super) rest: bool,
+    /// Requests that GitHub answers in an hour, where it tells so.
+    pub(super) budget: Option<u32>,
     /// Whether somebody starts and stops runners by hand.
     pub(super) meddler: bool,
     pub(super) repos: Vec<(Repo, Scope)>,
     /// How long things go wrong.
     pub(super) storm: Duration,
-    chances: BTreeMap<Fault, f64>,
+    /// In the order of [`Fault::ALL`].
+    chances: [f64; Fault::ALL.len()],
 }
 
 impl Setting {
@@ -138,7 +145,7 @@ impl Setting {
             true => rng.f64() * most,
             false => 0.0,
         };
-        let chances = Fault::ALL.map(|(fault, most)| (fault, chance(rng, most))).into();
+        let chances = Fault::ALL.map(|(_, most)| chance(rng, most));
         let repos = ["o/a", "o/b", "o/c", "acme/x", "acme/y"];
         let count = rng.usize(1..=repos.len());
         let mut repos = repos.to_vec();
@@ -162,6 +169,8 @@ impl Setting {
             hooks: rng.bool(),
             scale_set: rng.u8(..3) == 0,
             counts_only: rng.bool(),
+            rest: rng.u8(..8) == 0,
+            budget: rng.bool().then_some(5_000),
             meddler: rng.u8(..3) == 0,
             repos: repos.into_iter().take(count).map(home).collect(),
             storm: Duration::from_secs(rng.u64(120..900)),
@@ -170,6 +179,6 @@ impl Setting {
     }
 
     pub(super) fn chance(&self, fault: Fault) -> f64 {
-        self.chances.get(&fault).copied().unwrap_or_default()
+        self.chances[fault as usize]
     }
 }
