@@ -148,7 +148,7 @@ impl Registrar for Github {
     async fn register(&self, runner: &NewRunner) -> Result<Registration> {
         let Ready { registrar, sets, .. } = self.ready().await?;
         // Only a scope with a live session has a set to register through: others never wait for it.
-        if let Some(sets) = sets
+        if let Some(sets) = sets.as_ref().filter(|_| !runner.beside_sets)
             && let Some(registered) = sets.register(runner).await
         {
             return registered;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,15 +15,14 @@ use crate::metrics::{Metrics, Step};
 use crate::model::{Container, Ended, Phase, Registered, Runner, Scope};
 use crate::plan::Removal;
 use crate::ports::{
-    DemandSource, Deregistered, Engine, Host, Launch, NewRunner, Registrar, Registration, Report,
+    Clock, DemandSource, Deregistered, Engine, Host, Launch, NewRunner, Registrar, Registration,
+    Report,
 };
 use crate::samples::Samples;
 
 /// Containers that are started at a time: enough to keep an engine busy, too few to make it time out.
 const LAUNCHES: usize = 16;
 
-/// Tells the time; tests choose it.
-pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 /// Tells what the name of the next runner ends with; tests choose it.
 pub type Suffix = Arc<dyn Fn() -> Result<String> + Send + Sync>;
 

@@ -45,6 +45,9 @@ pub struct Job {
     pub queued_at: DateTime<Utc>,
     /// When it was last known to wait: whoever told us was asked, or spoke, then.
     pub seen_at: DateTime<Utc>,
+    /// Whether GitHub has given it to no scale set although one could serve it: it needs a runner of
+    /// no set.
+    pub beside_sets: bool,
 }
 
 impl Job {

@@ -4,6 +4,7 @@
 //! levels decide (`demand`, `containers`, `registered`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -13,6 +14,9 @@ use crate::error::Result;
 use crate::model::{
     Container, Demand, Ended, Inspection, Labels, Origin, Registered, Repo, Scope, Usage,
 };
+
+/// Tells the time; tests choose it.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 /// Told what is being done, for people who wait for it: "pulling the image: 40 %".
 pub type Report<'a> = &'a (dyn Fn(&str) + Send + Sync);
@@ -146,6 +150,8 @@ pub struct NewRunner {
     pub labels: Labels,
     /// Why it is launched.
     pub origin: Origin,
+    /// Whether it is registered through no scale set: the job that it is for was given to none.
+    pub beside_sets: bool,
 }
 
 impl NewRunner {

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{Notify, watch};
@@ -19,13 +18,10 @@ use tokio::task::AbortHandle;
 
 use crate::error::{Code, Error, Result};
 use crate::model::{Container, Ended, Inspection, Usage, not_found};
-use crate::ports::{Engine, Host, Launch, Registration, Report};
+use crate::ports::{Clock, Engine, Host, Launch, Registration, Report};
 
 /// What a runner does, until its exit code.
 pub type Process = Arc<dyn Fn(Launch) -> BoxFuture<'static, i64> + Send + Sync>;
-
-/// What tells the time.
-pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 /// The exit code of a process that was told to end: 128 and SIGTERM.
 const TERMINATED: i64 = 143;

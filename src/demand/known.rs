@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::looked::{Listed, Looked};
 use super::{Assigned, Heard, JobState, LAG, Standing, Watched};
 use crate::error::Error;
 use crate::model::{Counted, Demand, Job, Repo, RepoDemand, RunningJob, Scope};
@@ -37,6 +38,8 @@ pub(super) struct Known {
     taken: Taken,
     /// Since when a scale set always had jobs of which only the number is known.
     counted_since: BTreeMap<Scope, DateTime<Utc>>,
+    /// For how long in all a scale set has had room for more jobs, until it last spoke.
+    roomy: BTreeMap<Scope, TimeDelta>,
     pub(super) standing: Standing,
     pub(super) revision: u64,
 }
@@ -44,12 +47,6 @@ pub(super) struct Known {
 /// Jobs, by run and name, that a scale set was given and that wait no more, and when that was told:
 /// polls and events know them by another id, and may not have heard of it yet.
 type Taken = HashMap<u64, BTreeMap<String, DateTime<Utc>>>;
-
-#[derive(Debug)]
-struct Looked {
-    began: DateTime<Utc>,
-    seen: Result<RepoDemand, Error>,
-}
 
 impl Known {
     fn news(&mut self, is_news: bool) -> bool {
@@ -81,17 +78,24 @@ impl Known {
             return false;
         }
         if let Ok(seen) = &seen {
+            // A job that was seen to begin does not wait again when nothing can be seen any more.
+            for RunningJob { job, runner_name, started_at } in &seen.in_progress {
+                let heard = self.heard.get_mut(&job.id);
+                let begun = JobState::InProgress {
+                    runner_name: runner_name.clone(),
+                    started_at: *started_at,
+                };
+                if let Some(heard) = heard.filter(|heard| heard.state.rank() < begun.rank()) {
+                    heard.state = begun;
+                }
+            }
             // What comes from the future was told before the clock was set back.
             let counts = |heard: &Heard| outlasts(heard, began) && heard.at - began < OVERTAKEN;
-            // A job only goes forward: that it was queued must not come back when a poll fails.
-            let begun: HashSet<u64> = seen.in_progress.iter().map(|one| one.job.id).collect();
-            let is_behind = |heard: &Heard| {
-                begun.contains(&heard.job.id) && heard.state.rank() <= JobState::Queued.rank()
-            };
-            let counts = |heard: &Heard| counts(heard) && !is_behind(heard);
             self.heard.retain(|_, heard| heard.job.repo != *repo || counts(heard));
         }
-        let before = self.looked.insert(repo.clone(), Looked { began, seen });
+        let roomy = |scope: &Scope| self.roomy(scope, began);
+        let looked = Looked::after(self.looked.get(repo), began, seen, roomy);
+        let before = self.looked.insert(repo.clone(), looked);
         let now = self.looked.get(repo).map(|looked| &looked.seen);
         // A job that is seen again still waits: what it was given before may have come to nothing.
         let idle = now.is_some_and(|seen| seen.as_ref().is_ok_and(|seen| seen.queued.is_empty()));
@@ -130,8 +134,19 @@ impl Known {
             self.take(scope, assigned);
         }
         match assigned.as_ref().filter(|assigned| assigned.more > 0) {
-            Some(some) => drop(self.counted_since.entry(scope.clone()).or_insert(some.at)),
+            Some(Assigned { at, .. }) => {
+                let since = self.counted_since.entry(scope.clone()).or_insert(*at);
+                // What comes from the future was told before the clock was set back.
+                *since = (*since).min(*at);
+            }
             None => drop(self.counted_since.remove(scope)),
+        }
+        match &assigned {
+            Some(Assigned { at, .. }) => {
+                let roomy = self.roomy(scope, *at);
+                self.roomy.insert(scope.clone(), roomy);
+            }
+            None => drop(self.roomy.remove(scope)),
         }
         let before = match assigned {
             Some(assigned) => self.sets.insert(scope.clone(), assigned),
@@ -159,6 +174,25 @@ impl Known {
                 names.remove(&job.name);
             }
         }
+    }
+
+    /// For how long in all the set of `scope` has had room for more jobs. However the clock was set,
+    /// no longer went by between two words of it than they are apart.
+    fn roomy(&self, scope: &Scope, now: DateTime<Utc>) -> TimeDelta {
+        let before = self.roomy.get(scope).copied().unwrap_or_default();
+        let since = self.sets.get(scope).filter(|set| !set.is_full).map(|set| now - set.at);
+        before + since.unwrap_or_default().clamp(TimeDelta::zero(), OVERDUE)
+    }
+
+    /// Whether `job` was listed for so long, by polls, that the set of its scope should have been given
+    /// it; and whether that had room for it meanwhile.
+    fn is_overdue(&self, job: &Job, now: DateTime<Utc>) -> (bool, bool) {
+        let listed = self.looked.get(&job.repo).and_then(|looked| looked.listed.get(&job.id));
+        let Some(Listed { since, roomy }) = listed else { return (false, false) };
+        let had_room = self.roomy(&job.scope, now) - *roomy >= LAG;
+        let is_full = self.sets.get(&job.scope).is_some_and(|set| set.is_full);
+        // While it is full it is given nothing; when it is no more, it may be in a moment.
+        (now - *since >= OVERDUE && (is_full || had_room), had_room)
     }
 
     pub(super) fn restless(&self) -> BTreeSet<Repo> {
@@ -206,7 +240,7 @@ impl Known {
         let counted = self.sets.iter().map(|(scope, set)| {
             let begun = self.begun_since(set.at);
             let since = self.counted_since.get(scope).copied().unwrap_or(set.at);
-            give(&mut repos, scope, set, &begun, since, now)
+            give(&mut repos, scope, set, &begun, since, &|job| self.is_overdue(job, now))
         });
         let counted = counted.filter(|counted| counted.jobs > 0).collect();
         let mut looked = self.looked.keys().peekable();
@@ -256,7 +290,7 @@ fn nothing(repo: &Repo) -> RepoDemand {
 
 /// Brings what a poll saw of a repository up to what was heard of one of its jobs.
 fn correct(seen: &mut RepoDemand, heard: &Heard) {
-    let Heard { job, state, at } = heard;
+    let Heard { job, state, .. } = heard;
     let knows_run = |seen: &RepoDemand| {
         seen.queued.iter().any(|queued| queued.run_id == job.run_id)
             || seen.in_progress.iter().any(|running| running.job.run_id == job.run_id)
@@ -266,7 +300,7 @@ fn correct(seen: &mut RepoDemand, heard: &Heard) {
         JobState::Queued => {
             let known = seen.in_progress.iter().any(|running| running.job.id == job.id);
             if let Some(queued) = seen.queued.iter_mut().find(|queued| queued.id == job.id) {
-                queued.seen_at = queued.seen_at.max(*at);
+                queued.seen_at = queued.seen_at.max(job.seen_at);
             } else if !known {
                 seen.pending += u32::from(!knows_run(seen));
                 seen.queued.push(job.clone());
@@ -292,13 +326,14 @@ fn correct(seen: &mut RepoDemand, heard: &Heard) {
 
 /// Lets the scale set of `scope` say which of its scope's jobs wait. Those that it could have and
 /// was not given stay when they are overdue: GitHub may have lost them, or never meant them for it.
+/// If it had room meanwhile, its runners will not get them either.
 fn give(
     repos: &mut BTreeMap<Repo, RepoDemand>,
     scope: &Scope,
     set: &Assigned,
     begun: &HashSet<(u64, &str)>,
     since: DateTime<Utc>,
-    now: DateTime<Utc>,
+    is_overdue: &dyn Fn(&Job) -> (bool, bool),
 ) -> Counted {
     // Several legs of a matrix may have one name.
     let mut told: HashMap<u64, HashMap<&str, usize>> = HashMap::new();
@@ -307,8 +342,12 @@ fn give(
     }
     let mut unnamed = set.more;
     for seen in repos.values_mut() {
-        seen.queued.retain(|job| {
-            if job.scope != *scope || !job.labels.is_subset(&set.labels) {
+        seen.queued.retain_mut(|job| {
+            if job.scope != *scope {
+                return true;
+            }
+            if !job.labels.is_subset(&set.labels) {
+                job.beside_sets = true;
                 return true;
             }
             let legs = told.get_mut(&job.run_id).and_then(|legs| legs.get_mut(job.name.as_str()));
@@ -316,12 +355,14 @@ fn give(
                 *left -= 1;
                 return false;
             }
-            if now - job.queued_at < OVERDUE {
+            let (is_overdue, had_room) = is_overdue(job);
+            if !is_overdue {
                 return false;
             }
             // It is one of those that are only counted.
             let counted = unnamed > 0;
             unnamed = unnamed.saturating_sub(1);
+            job.beside_sets = had_room;
             !counted
         });
     }

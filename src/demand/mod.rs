@@ -10,6 +10,7 @@
 //! Pure but for the bell that [`Board::changed`] waits for. Times are the callers'.
 
 mod known;
+mod looked;
 #[cfg(test)]
 mod tests;
 
@@ -80,6 +81,8 @@ pub struct Assigned {
     pub in_progress: Vec<(Repo, RunningJob)>,
     /// Jobs that wait too, and of which only the number is known.
     pub more: usize,
+    /// Whether it has as many jobs as there is room for: then GitHub gives it no others.
+    pub is_full: bool,
     /// When it said so.
     pub at: DateTime<Utc>,
 }

@@ -29,6 +29,7 @@ fn job(id: u64, seen: i64) -> Job {
         labels: Labels::new(["self-hosted"]),
         queued_at: at(0),
         seen_at: at(seen),
+        beside_sets: false,
     }
 }
 
@@ -217,13 +218,14 @@ fn assigned(queued: &[u64], more: usize) -> Assigned {
         queued: queued.iter().map(|id| Job { id: 1 << 52 | *id, ..job(*id, 7) }).collect(),
         in_progress: vec![],
         more,
+        is_full: false,
         at: at(7),
     }
 }
 
 #[test]
 fn while_a_scale_set_has_a_session_it_says_which_jobs_of_its_scope_wait() {
-    let young = |id| Job { queued_at: at(990), ..job(id, 0) };
+    let young = |id| job(id, 995);
     let told = told();
     let seen = RepoDemand {
         repo: repo(),
@@ -291,6 +293,79 @@ fn a_job_that_no_scale_set_is_given_for_a_minute_is_looked_after_all_the_same() 
     told.0.assign(&scope(), Some(assigned(&[], 1)));
     let told = told.poll(60, &[10, 11], &[]);
     assert_eq!(told.queued().len() + told.demand().counted[0].jobs, 2, "one of them is counted");
+}
+
+#[test]
+fn a_job_that_a_set_was_not_given_while_it_had_room_needs_a_runner_of_no_set() {
+    let beside = |told: &Told| told.demand().jobs().map(|job| job.beside_sets).collect::<Vec<_>>();
+    let says = |told: &Told, second, is_full| {
+        let set = Assigned { at: at(second), is_full, ..assigned(&[], 0) };
+        told.0.assign(&scope(), Some(set));
+    };
+    let told = told();
+    says(&told, 100, false);
+    says(&told, 200, true);
+    let told = told.poll(900, &[10], &[]);
+    says(&told, 950, true);
+    assert_eq!(beside(&told), [false], "a set that is full is given nothing");
+    says(&told, 990, false);
+    assert!(beside(&told).is_empty(), "it has room for a moment only, and may get it yet");
+    says(&told, 995, true);
+    assert_eq!(beside(&told), [false], "what room it had before does not count");
+    told.0.assign(&scope(), None);
+    assert_eq!(beside(&told), [false], "without a session no runner is of the set");
+    let told = told.poll(940, &[10], &[]);
+    says(&told, 960, false);
+    says(&told, 970, true);
+    says(&told, 980, false);
+    says(&told, 990, true);
+    assert_eq!(beside(&told), [true], "all that room together was enough");
+    told.0.assign(&scope(), Some(Assigned { at: at(995), ..assigned(&[10], 0) }));
+    assert_eq!(beside(&told), [false], "it was given to the set after all");
+}
+
+#[test]
+fn how_long_a_set_was_not_given_a_job_is_counted_by_one_clock_also_when_that_is_set_back() {
+    let says = |told: &Told, second| {
+        told.0.assign(&scope(), Some(Assigned { at: at(second), ..assigned(&[], 0) }));
+    };
+    let told = told().poll(5_000, &[10], &[]);
+    says(&told, 5_000);
+    says(&told, 900);
+    let told = told.poll(900, &[10], &[]);
+    says(&told, 950);
+    assert_eq!(told.queued(), [10], "not an hour later");
+}
+
+#[test]
+fn an_event_that_came_late_says_that_a_job_waited_when_it_was_sent_and_not_when_it_came() {
+    let told = told().poll(0, &[10], &[]);
+    let state = JobState::Queued;
+    told.0.hear(Heard { job: job(10, 3), state, at: at(5) });
+    let seen = |told: &Told| told.demand().jobs().next().map(|job| job.seen_at);
+    assert_eq!(seen(&told), Some(at(3)));
+    assert_eq!(seen(&told.poll(4, &[10], &[])), Some(at(4)));
+}
+
+#[test]
+fn a_job_that_a_poll_saw_begin_does_not_wait_again_when_the_next_poll_fails() {
+    let told = told().hear(5, 10, JobState::Queued).poll(8, &[], &[10]);
+    let down = Error::new(Code::GithubUnreachable, "down", "");
+    told.0.saw(&repo(), Err(down.clone()), at(30));
+    assert!(told.queued().is_empty());
+    let told = self::told().hear(5, 10, JobState::Queued).poll(8, &[], &[10]);
+    told.0.blind(Some(down));
+    assert!(told.queued().is_empty());
+}
+
+#[test]
+fn a_job_with_labels_that_its_set_lacks_needs_a_runner_of_no_set() {
+    let told = told();
+    let gpu = Job { labels: Labels::new(["self-hosted", "gpu"]), ..job(10, 0) };
+    told.0.hear(Heard { job: gpu, state: JobState::Queued, at: at(999) });
+    assert!(told.demand().jobs().all(|job| !job.beside_sets));
+    told.0.assign(&scope(), Some(assigned(&[], 0)));
+    assert!(told.demand().jobs().all(|job| job.beside_sets));
 }
 
 #[tokio::test]

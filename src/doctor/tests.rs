@@ -166,6 +166,7 @@ fn waiting_jobs_that_nobody_here_can_serve_are_named() {
         labels: Labels::new(labels),
         queued_at: at(0),
         seen_at: at(0),
+        beside_sets: false,
     };
     let demand = |queued| Demand {
         repos: vec![RepoDemand {

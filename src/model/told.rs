@@ -51,6 +51,7 @@ impl ToldJob {
             labels: Labels::of_strangers(self.labels.iter().flatten()),
             queued_at,
             seen_at,
+            beside_sets: false,
         }
     }
 

@@ -65,6 +65,8 @@ pub struct Order {
     pub origin: Origin,
     /// The job that made it necessary.
     pub job: Option<u64>,
+    /// Whether it is registered through no scale set.
+    pub beside_sets: bool,
 }
 
 /// Why a runner is removed.

@@ -30,13 +30,14 @@ pub(super) struct Need<'a> {
     pub(super) labels: &'a Labels,
     pub(super) queued_at: DateTime<Utc>,
     pub(super) seen_at: DateTime<Utc>,
+    pub(super) beside_sets: bool,
 }
 
 impl<'a> Need<'a> {
     pub(super) fn of(job: &'a Job) -> Self {
-        let Job { id, repo, scope, labels, queued_at, seen_at, .. } = job;
-        let (queued_at, seen_at) = (*queued_at, *seen_at);
-        Self { job: Some(*id), repo: Some(repo), scope, labels, queued_at, seen_at }
+        let Job { id, repo, scope, labels, queued_at, seen_at, beside_sets, .. } = job;
+        let (queued_at, seen_at, beside_sets) = (*queued_at, *seen_at, *beside_sets);
+        Self { job: Some(*id), repo: Some(repo), scope, labels, queued_at, seen_at, beside_sets }
     }
 
     pub(super) fn of_number(counted: &'a Counted) -> impl Iterator<Item = Self> + use<'a> {
@@ -45,7 +46,8 @@ impl<'a> Need<'a> {
             Scope::Repo(repo) => Some(repo),
             Scope::Org(_) => None,
         };
-        let need = Self { job: None, repo, scope, labels, queued_at: *seen_at, seen_at: *seen_at };
+        let (queued_at, seen_at, beside_sets) = (*seen_at, *seen_at, false);
+        let need = Self { job: None, repo, scope, labels, queued_at, seen_at, beside_sets };
         std::iter::repeat_n(need, *jobs)
     }
 }

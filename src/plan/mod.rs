@@ -115,6 +115,7 @@ impl<'a> Planner<'a> {
                     labels: self.view.limits.labels.clone(),
                     origin: Origin::Manual,
                     job: None,
+                    beside_sets: false,
                 }),
                 Some(why) => self.actions.push(Action::Refuse { ask: ask.clone(), why }),
             }
@@ -141,6 +142,7 @@ impl<'a> Planner<'a> {
                     labels: self.view.limits.labels.union(need.labels),
                     origin: Origin::Queue,
                     job: need.job,
+                    beside_sets: need.beside_sets,
                 }),
             }
             turns.extend(self.turn(repo, queue));
@@ -212,6 +214,7 @@ impl<'a> Planner<'a> {
                     labels: limits.labels.clone(),
                     origin: Origin::Warm,
                     job: None,
+                    beside_sets: false,
                 });
             }
         }

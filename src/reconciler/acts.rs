@@ -101,11 +101,11 @@ impl Reconciler {
         with: Option<Registration>,
         asker: Asker,
     ) -> Result<Outcome> {
-        let Order { scope, repo, labels, origin, job } = order;
+        let Order { scope, repo, labels, origin, job, beside_sets } = order;
         let name = format!("{}{}", self.prefix, (self.parts.suffix)()?);
         // Before it is registered: whoever kills us in between leaves that to be found.
         self.parts.leftovers.remember(&scope.to_string(), "");
-        let runner = NewRunner { name, scope, repo, labels, origin };
+        let runner = NewRunner { name, scope, repo, labels, origin, beside_sets };
         let outcome = self.flights.begin(runner.clone());
         // Also after the next decisions, which may be far away, it is known what was done for the job.
         self.held.extend(job.map(|job| (job, Held::Covered { runner: runner.name.clone() })));

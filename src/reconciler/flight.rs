@@ -134,6 +134,7 @@ mod tests {
             repo: Some(repo),
             labels: Labels::new(["self-hosted"]),
             origin: Origin::Queue,
+            beside_sets: false,
         }
     }
 

@@ -216,6 +216,7 @@ mod tests {
             labels: Labels::new(["self-hosted"]),
             queued_at: at(second),
             seen_at: at(second),
+            beside_sets: false,
         };
         let queued = jobs.iter().map(job).collect();
         let (running, failed, pending, in_progress) = (0, 0, 1, Vec::new());

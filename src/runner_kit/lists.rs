@@ -182,6 +182,7 @@ mod tests {
             labels: Labels::new(labels),
             queued_at: DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
             seen_at: DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
+            beside_sets: false,
         }
     }
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 
-use crate::demand::{Heard, JobState};
+use crate::demand::{Heard, JobState, LAG};
 use crate::model::{Repo, Scope, ToldJob};
 
 /// GitHub fails a job that was queued for longer (docs.github.com: actions limits). So one that is
@@ -69,7 +69,10 @@ impl Payload {
             // An account that is no organisation has runners of its repositories only.
             _ => Scope::Repo(repo.clone()),
         };
-        let job = job.job(repo, &scope, server_url, since.min(now), now);
+        // It waited when it was told of, and may have got a runner on the way here. Of a clock that goes
+        // otherwise than GitHub's no more is believed than deliveries take.
+        let seen_at = since.max(now - LAG).min(now);
+        let job = job.job(repo, &scope, server_url, since.min(now), seen_at);
         Ok(Heard { job, state, at: now })
     }
 }

@@ -121,6 +121,19 @@ fn payload(action: &str) -> Value {
     })
 }
 
+#[test]
+fn a_job_is_known_to_wait_since_it_was_told_of_and_not_since_the_delivery_came() {
+    let ago = |told: &str| {
+        let mut payload = payload("queued");
+        payload["workflow_job"]["created_at"] = told.into();
+        payload["workflow_job"]["started_at"] = told.into();
+        (now() - heard(&inbox(&[]), &payload).job.seen_at).num_seconds()
+    };
+    assert_eq!(ago("2026-11-26T11:59:58Z"), 2);
+    assert_eq!(ago("2026-11-26T11:00:00Z"), 20, "our clock may be ahead of GitHub's");
+    assert_eq!(ago("2026-11-26T13:00:00Z"), 0, "or behind");
+}
+
 fn heard(inbox: &Inbox, payload: &Value) -> Heard {
     match read(inbox, "1", payload).unwrap() {
         Delivered::Heard(heard) => *heard,

@@ -144,6 +144,7 @@ fn launch_of(name: String) -> Launch {
             repo: Some(repo),
             labels: Labels::new(["linux", "self-hosted"]),
             origin: Origin::Manual,
+            beside_sets: false,
         },
         registration: Registration::Token("t0p-secret".into()),
     }

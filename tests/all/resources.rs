@@ -16,10 +16,10 @@ use runner_kit::config::{Sources, StartInput, load};
 use runner_kit::error::Result;
 use runner_kit::history::History;
 use runner_kit::interfaces::host::{Changes, Host};
-use runner_kit::lifecycle::{Clock, Parts};
+use runner_kit::lifecycle::Parts;
 use runner_kit::model::{Demand, RateLimit, Registered, Scope};
 use runner_kit::ports::{
-    DemandSource, Deregistered, NewRunner, Registrar, Registration, RegistrationToken,
+    Clock, DemandSource, Deregistered, NewRunner, Registrar, Registration, RegistrationToken,
 };
 use runner_kit::resource::Resource;
 use runner_kit::runner_kit::RunnerKit;

@@ -13,6 +13,7 @@ use super::limits::{Limits, Purpose};
 use super::turns::Turns;
 use super::window::POINTS;
 use crate::error::{Error, Result};
+use crate::ports::Clock;
 
 /// A token is renewed this long before it ends: a request may be under way for a while.
 const MARGIN: TimeDelta = TimeDelta::minutes(1);
@@ -26,6 +27,7 @@ pub(super) struct Access {
     /// Its part of the secondary limit.
     pub(super) turns: Turns,
     issued: Fresh<Issued>,
+    clock: Clock,
 }
 
 /// What a credential is.
@@ -47,9 +49,9 @@ pub(super) struct Issued {
 
 impl Access {
     /// A credential of whose hourly budget looks may use so many percent.
-    pub(super) fn new(kind: Kind, percent: u32) -> Self {
+    pub(super) fn new(kind: Kind, percent: u32, clock: Clock) -> Self {
         let (limits, turns) = (Mutex::new(Limits::of(percent)), Turns::new(POINTS));
-        Self { kind, limits, ended: Notify::new(), turns, issued: Fresh::default() }
+        Self { kind, limits, ended: Notify::new(), turns, issued: Fresh::default(), clock }
     }
 
     pub(super) fn limits(&self) -> MutexGuard<'_, Limits> {
@@ -60,7 +62,7 @@ impl Access {
     pub(super) async fn begin(&self, purpose: Purpose) -> Result<UnderWay<'_>> {
         loop {
             let ended = self.ended.notified();
-            if self.limits().begin(purpose, Utc::now())? {
+            if self.limits().begin(purpose, (self.clock)())? {
                 return Ok(UnderWay { access: self, purpose, charged: true });
             }
             ended.await;
@@ -85,7 +87,7 @@ impl Access {
             return Ok(token.clone());
         }
         let lasts = |issued: &Issued| {
-            issued.until - Utc::now() > MARGIN
+            issued.until - (self.clock)() > MARGIN
                 && refused.is_none_or(|refused| !same(refused, &issued.token))
         };
         self.issued.get(lasts, issue).await.map(|issued| issued.token)

@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use http::header::{ETAG, LINK};
 use http::{Method, StatusCode};
 use octocrab::Octocrab;
@@ -27,6 +27,7 @@ use super::window::{POINTS, Urgency};
 use crate::config::RunnerConfig;
 use crate::error::{Code, Error, Result};
 use crate::model::{Allowance, RateLimit};
+use crate::ports::Clock;
 
 /// GitHub itself gives up after ten seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,6 +44,7 @@ pub struct GithubClient {
     cache: Mutex<Cache>,
     pub(super) room: Room,
     pub(super) patience: Duration,
+    clock: Clock,
 }
 
 /// The credentials.
@@ -89,26 +91,39 @@ impl GithubClient {
             .set_connect_timeout(Some(Duration::from_secs(10)))
             .build()
             .map_err(failed)?;
+        Ok(Self::over(api, config, credential, patience, Arc::new(Utc::now)))
+    }
+
+    /// A client that sends its requests by `api`, and takes what `clock` says for the time.
+    pub(crate) fn over(
+        api: Octocrab,
+        config: &RunnerConfig,
+        credential: Credential,
+        patience: Duration,
+        clock: Clock,
+    ) -> Arc<Self> {
         let share = config.api_budget;
-        Ok(Arc::new(Self {
-            api,
-            base: config.api_url.clone(),
-            who: match credential {
-                Credential::Token(token) => {
-                    Who::Token(Arc::new(Access::new(Kind::Token(token), share)))
-                }
-                Credential::App(key) => Who::App(Box::new(Installations::of(key, share))),
-            },
-            cache: Mutex::default(),
-            room: Room::default(),
-            patience,
-        }))
+        let who = match credential {
+            Credential::Token(token) => {
+                Who::Token(Arc::new(Access::new(Kind::Token(token), share, clock.clone())))
+            }
+            Credential::App(key) => {
+                Who::App(Box::new(Installations::of(key, share, clock.clone())))
+            }
+        };
+        let (cache, room) = (Mutex::default(), Room::default());
+        Arc::new(Self { api, base: config.api_url.clone(), who, cache, room, patience, clock })
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        (self.clock)()
     }
 
     /// The hourly budget as the last answers told it; of several the one that is nearest its end.
     pub fn budget(&self) -> Option<RateLimit> {
         let budgets = self.used(None).into_iter();
-        let budgets = budgets.filter_map(|access| access.limits().budget(Utc::now()));
+        let budgets = budgets.filter_map(|access| access.limits().budget(self.now()));
         budgets.min_by_key(|budget| budget.remaining)
     }
 
@@ -116,7 +131,7 @@ impl GithubClient {
     /// credential, else the least of all.
     pub fn allowance(&self, owner: Option<&str>) -> Option<Allowance> {
         let all = self.used(owner).into_iter();
-        let all = all.filter_map(|access| access.limits().allowance(Utc::now()));
+        let all = all.filter_map(|access| access.limits().allowance(self.now()));
         all.min_by_key(|allowance| allowance.left)
     }
 

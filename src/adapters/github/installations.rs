@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::Utc;
 use http::Method;
 use serde_json::json;
 use tokio::time::Instant;
@@ -22,6 +21,7 @@ use super::retry::{Tried, repeat};
 use super::sending::{Asked, refused};
 use super::window::Urgency;
 use crate::error::{Error, Result};
+use crate::ports::Clock;
 
 /// So long the list of installations is believed. Asking again is free while nothing changes.
 const LISTING: Duration = Duration::from_secs(60);
@@ -32,6 +32,7 @@ pub(super) struct Installations {
     pub(super) own: Arc<Access>,
     /// Of the hourly budget of each installation looks may use so many percent.
     share: u32,
+    clock: Clock,
     known: Fresh<Known>,
     /// What each installation has left outlasts the list. With the account that it is on.
     accesses: Mutex<HashMap<u64, (String, Arc<Access>)>>,
@@ -52,9 +53,9 @@ pub(crate) struct Installed {
 }
 
 impl Installations {
-    pub(super) fn of(key: AppKey, share: u32) -> Self {
-        let own = Arc::new(Access::new(Kind::App(key), share));
-        Self { own, share, known: Fresh::default(), accesses: Mutex::default() }
+    pub(super) fn of(key: AppKey, share: u32, clock: Clock) -> Self {
+        let own = Arc::new(Access::new(Kind::App(key), share, clock.clone()));
+        Self { own, share, clock, known: Fresh::default(), accesses: Mutex::default() }
     }
 
     /// The credentials of the installations that have been used, or that of the one on `owner`.
@@ -76,7 +77,7 @@ impl Installations {
             let owner = &installation.account.login;
             return Err(errors::suspended(owner, installation.html_url.as_deref()));
         }
-        let new = || Arc::new(Access::new(Kind::Installation(id), self.share));
+        let new = || Arc::new(Access::new(Kind::Installation(id), self.share, self.clock.clone()));
         let mut accesses = self.lock();
         let (login, access) = accesses.entry(id).or_insert_with(|| (String::new(), new()));
         // An account may be renamed.
@@ -151,7 +152,7 @@ impl GithubClient {
     /// A new token for `access`, which is an app or an installation of it.
     pub(super) async fn issue(&self, access: &Access) -> Result<Issued> {
         match (&access.kind, self.app()) {
-            (Kind::App(key), _) => key.sign(Utc::now()),
+            (Kind::App(key), _) => key.sign(self.now()),
             (Kind::Installation(id), Some(app)) => {
                 let path = format!("/app/installations/{id}/access_tokens");
                 let body = json!({});

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -130,7 +130,7 @@ impl Registrar for GithubRegistrar {
             let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
             tokens.entry(scope.clone()).or_default().clone()
         };
-        let lasts = |token: &RegistrationToken| token.expires_at - Utc::now() > MARGIN;
+        let lasts = |token: &RegistrationToken| token.expires_at - self.client.now() > MARGIN;
         let fetch = async {
             let path = format!("{}/registration-token", runners(scope));
             let made = self.client.post::<Token>(&path, &json!({})).await;

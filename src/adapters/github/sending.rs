@@ -3,7 +3,6 @@
 use std::error::Error as StdError;
 
 use bytes::Bytes;
-use chrono::Utc;
 use http::header::{AUTHORIZATION, HeaderName, IF_NONE_MATCH, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -115,7 +114,7 @@ impl GithubClient {
         let bearer = bearer(token)?;
         let purpose = Purpose::of(urgency, method, path);
         // Who is to fail need not wait for it.
-        access.limits().check(purpose, Utc::now())?;
+        access.limits().check(purpose, self.now())?;
         // In this order: whoever waits holds up only those that would wait for the same.
         let _place = match errors::whom(path) {
             Some(whom) => Some(self.room.of_one(whom, urgency).await),
@@ -145,7 +144,7 @@ impl GithubClient {
             under_way.free();
         }
         let mut limits = access.limits();
-        let learned = limits.learn(*status, headers, body, Utc::now());
+        let learned = limits.learn(*status, headers, body, self.now());
         let is_limited = limits.is_limited(*status, headers);
         drop(limits);
         if let Some(is_limited) = is_limited {

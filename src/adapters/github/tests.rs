@@ -73,6 +73,7 @@ fn runner(repo: &Repo, number: usize) -> NewRunner {
         scope: Scope::Repo(repo.clone()),
         labels: Labels::new(["self-hosted"]),
         origin: Origin::Queue,
+        beside_sets: false,
     }
 }
 

@@ -1,5 +1,7 @@
 use tokio::sync::Semaphore;
 
+use chrono::{DateTime, Utc};
+
 use super::*;
 use crate::model::{Labels, Origin, Scope};
 use crate::ports::NewRunner;
@@ -12,6 +14,7 @@ fn launch(name: &str) -> Launch {
             repo: None,
             labels: Labels::new(["linux"]),
             origin: Origin::Queue,
+            beside_sets: false,
         },
         registration: Registration::Jit { runner_id: 7, config: "j1t".into() },
     }

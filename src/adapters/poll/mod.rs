@@ -99,7 +99,7 @@ impl Poller {
         self.board.stand(Standing {
             rate_limit: self.client.budget(),
             allowance: self.client.allowance(self.owner.as_deref()),
-            go_on_at: is_behind.then(|| Utc::now() + wait),
+            go_on_at: is_behind.then(|| self.client.now() + wait),
         });
         // Where a limit forbids to look, what was seen before is the best that is known.
         let blind = passed.as_ref().err().filter(|error| error.code != Code::RateLimited);
@@ -121,12 +121,12 @@ impl Poller {
     /// Looks at what is due, and tells the demand with all else that is known.
     pub async fn demand(&self) -> Result<Demand> {
         self.pass().await?;
-        Ok(self.board.demand(Utc::now()))
+        Ok(self.board.demand(self.client.now()))
     }
 
     /// Whether something that was due had to be left for the next pass.
     async fn look(&self, known: &mut Known) -> Result<bool> {
-        let now = Utc::now();
+        let now = self.client.now();
         self.refresh_list(known, now).await?;
         let Due { repos: due, is_behind } =
             self.schedule.due(&known.repos, &self.board.restless(), self.room(), now);
@@ -135,7 +135,7 @@ impl Poller {
             let (in_org, failures) = (state.in_org, self.schedule.failures_due(state, now));
             let before = state.failed;
             Some(async move {
-                let began = Utc::now();
+                let began = self.client.now();
                 let look = self.looker.look(&repo, in_org, before, failures, began);
                 let seen = tokio::time::timeout(self.patience, look).await;
                 let seen = seen.unwrap_or_else(|_| Err(self.too_slow(&repo)));

@@ -415,5 +415,6 @@ fn runner(repo: &Repo, name: &str) -> NewRunner {
         repo: Some(repo.clone()),
         labels: Labels::new(["self-hosted"]),
         origin: Origin::Queue,
+        beside_sets: false,
     }
 }

@@ -131,6 +131,7 @@ impl Level {
             labels: Labels::of_strangers(&event.request_labels),
             queued_at: event.queue_time.unwrap_or(now),
             seen_at: now,
+            beside_sets: false,
             repo,
         };
         Some(Tracked { order: self.next, job, running: None })
@@ -158,8 +159,8 @@ impl Level {
         }
     }
 
-    /// The level as it is now.
-    pub(super) fn assigned(&self, now: DateTime<Utc>) -> Assigned {
+    /// The level as it is now, where there is room for so many jobs.
+    pub(super) fn assigned(&self, room: usize, now: DateTime<Utc>) -> Assigned {
         let waiting = self.jobs.values().filter(|tracked| tracked.running.is_none());
         let queued: Vec<_> = waiting.map(|tracked| tracked.job.clone()).collect();
         let in_progress = self.jobs.values().filter_map(|tracked| {
@@ -173,6 +174,7 @@ impl Level {
             more: self.statistics.waiting().saturating_sub(self.waiting()) as usize,
             in_progress: in_progress.collect(),
             queued,
+            is_full: self.jobs() >= room,
             at: now,
         }
     }

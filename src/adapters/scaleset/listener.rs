@@ -118,7 +118,7 @@ impl Listener {
             level.confirm(statistics, false, Utc::now());
         }
         self.live.begin(set.id);
-        self.board.assign(self.scope(), Some(level.assigned(Utc::now())));
+        self.tell(&level);
         let ended = self.listen(&mut session, &mut level, &mut cursor, stop).await;
         match &ended {
             Ok(Ended::Stopped) => {
@@ -172,6 +172,12 @@ impl Listener {
         cursor.session = Some(session.id.clone());
         self.remember(&cursor);
         Ok((session, cursor))
+    }
+
+    /// Tells the board what there is, and returns a revision of the demand that has it.
+    fn tell(&self, level: &Level) -> u64 {
+        let room = self.decided.borrow().room(self.scope());
+        self.board.assign(self.scope(), Some(level.assigned(room, Utc::now())))
     }
 
     fn remember(&self, cursor: &Cursor) {
@@ -253,7 +259,7 @@ impl Listener {
             }
         }
         self.acquire(session, level, &applied.offered).await?;
-        let revision = self.board.assign(self.scope(), Some(level.assigned(Utc::now())));
+        let revision = self.tell(level);
         let decided = self.decided.wait_for(|decided| decided.revision >= revision);
         if !matches!(timeout(DECISION, decided).await, Ok(Ok(_))) {
             tracing::warn!(id = message.id, "nothing was decided on a message: it comes again");
@@ -277,7 +283,7 @@ impl Listener {
             let offered: Vec<_> = offered.iter().map(|event| event.runner_request_id).collect();
             self.acquire(session, level, &offered).await?;
         }
-        self.board.assign(self.scope(), Some(level.assigned(Utc::now())));
+        self.tell(level);
         Ok(())
     }
 

@@ -149,6 +149,7 @@ impl World {
             repo: None,
             labels: self.config.labels.clone(),
             origin: Origin::Queue,
+            beside_sets: false,
         }
     }
 

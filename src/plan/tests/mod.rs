@@ -26,6 +26,7 @@ fn each_queued_job_gets_a_runner_with_our_labels_in_its_repository() {
         labels: world().limits.labels,
         origin: Origin::Queue,
         job: Some(1),
+        beside_sets: false,
     };
     assert_eq!(actions, vec![Action::Launch(order)]);
 }
@@ -64,6 +65,16 @@ fn a_runner_of_another_repository_or_a_busy_one_covers_nothing() {
 }
 
 #[test]
+fn a_job_that_no_set_was_given_gets_a_runner_of_no_set() {
+    let mut world = world().job("a", 1, 0).job("a", 2, 1);
+    world.demand.as_mut().unwrap().repos[0].queued[1].beside_sets = true;
+    let orders = world.plan();
+    let beside: Vec<_> =
+        launched(&orders).iter().map(|order| (order.job, order.beside_sets)).collect();
+    assert_eq!(beside, [(Some(1), false), (Some(2), true)]);
+}
+
+#[test]
 fn a_launch_that_is_under_way_counts_as_a_runner_once() {
     let mut world = world().job("a", 1, 0).runner("r1", "a", Phase::Starting);
     world.launching = ["r1", "r2"]
@@ -73,6 +84,7 @@ fn a_launch_that_is_under_way_counts_as_a_runner_once() {
             repo: Some(repo("a")),
             labels: world.limits.labels.clone(),
             origin: Origin::Queue,
+            beside_sets: false,
         })
         .into();
     assert_eq!(world.view().used(), 2);

@@ -69,6 +69,7 @@ fn new_runner(world: &World, name: &str, home: &str) -> NewRunner {
         repo: Some(repo(home)),
         labels: world.limits.labels.clone(),
         origin: Origin::Queue,
+        beside_sets: false,
     }
 }
 
@@ -92,8 +93,9 @@ proptest! {
     fn planning_again_after_the_launches_were_accepted_launches_nothing_more(mut world in any_world()) {
         let orders: Vec<Order> = launched(&world.plan()).into_iter().cloned().collect();
         for (index, order) in orders.into_iter().enumerate() {
-            let Order { scope, repo, labels, origin, .. } = order;
-            world.launching.push(NewRunner { name: format!("new-{index}"), scope, repo, labels, origin });
+            let Order { scope, repo, labels, origin, beside_sets, .. } = order;
+            let name = format!("new-{index}");
+            world.launching.push(NewRunner { name, scope, repo, labels, origin, beside_sets });
         }
         world.asked.clear();
         prop_assert!(launched(&world.plan()).is_empty());

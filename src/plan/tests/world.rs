@@ -94,6 +94,7 @@ impl World {
             labels: Labels::new(labels),
             queued_at: at(queued),
             seen_at: self.now,
+            beside_sets: false,
         };
         let repos = &mut self.demand.as_mut().unwrap().repos;
         match repos.iter_mut().find(|demand| demand.repo == repo) {

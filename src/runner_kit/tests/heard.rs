@@ -104,6 +104,7 @@ impl Boarded {
             labels: Labels::new(["self-hosted"]),
             queued_at: at,
             seen_at: at,
+            beside_sets: false,
         };
         self.board.hear(Heard { job, state, at });
     }
@@ -218,7 +219,7 @@ async fn room_that_a_runner_leaves_is_filled_at_once() {
 pub(super) fn set(more: usize, at: i64) -> Assigned {
     let at = chrono::DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::seconds(at);
     let labels = Labels::new(["self-hosted"]);
-    Assigned { labels, queued: vec![], in_progress: vec![], more, at }
+    Assigned { labels, queued: vec![], in_progress: vec![], more, is_full: false, at }
 }
 
 #[tokio::test(start_paused = true)]

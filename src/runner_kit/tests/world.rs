@@ -15,10 +15,11 @@ use crate::adapters::memory::MemoryEngine;
 use crate::config::{OperatorOptions, RunnerConfig, Sources, StartInput, load};
 use crate::error::{Code, Error, Result};
 use crate::history::History;
-use crate::lifecycle::{Clock, Parts};
+use crate::lifecycle::Parts;
 use crate::model::{Demand, Job, JobRef, Labels, Registered, Repo, RepoDemand, RunningJob, Scope};
 use crate::ports::{
-    DemandSource, Deregistered, Launch, NewRunner, Registrar, Registration, RegistrationToken,
+    Clock, DemandSource, Deregistered, Launch, NewRunner, Registrar, Registration,
+    RegistrationToken,
 };
 use crate::runner_kit::RunnerKit;
 use crate::views::Mode;
@@ -365,6 +366,7 @@ impl State {
             labels: Labels::new(["self-hosted"]),
             queued_at: now,
             seen_at: now,
+            beside_sets: false,
         };
         let takes = Duration::from_secs(takes);
         self.jobs.entry(id).or_insert(FakeJob {

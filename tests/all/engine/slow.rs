@@ -65,6 +65,7 @@ async fn in_the_midst(
             repo: Some(repo),
             labels: Labels::new(["linux"]),
             origin: Origin::Queue,
+            beside_sets: false,
         },
         registration: Registration::Token("t0p-secret".into()),
     };

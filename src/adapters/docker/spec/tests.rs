@@ -67,6 +67,7 @@ pub(crate) fn launch() -> Launch {
             repo: Some(repo),
             labels: Labels::new(["self-hosted", "linux", "x64"]),
             origin: Origin::Queue,
+            beside_sets: false,
         },
         registration: Registration::Token("t0ken".into()),
     }

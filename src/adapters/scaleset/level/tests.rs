@@ -40,7 +40,7 @@ fn all(kind: &str, requests: std::ops::RangeInclusive<u64>) -> Vec<Event> {
 
 /// Requests that wait, those that run, and how many more there are.
 fn told(level: &Level) -> (Vec<u64>, Vec<u64>, usize) {
-    let Assigned { queued, in_progress, more, .. } = level.assigned(DateTime::UNIX_EPOCH);
+    let Assigned { queued, in_progress, more, .. } = level.assigned(9, DateTime::UNIX_EPOCH);
     let request = |id: u64| id.checked_sub(OWN_IDS).expect("no id of GitHub's");
     let queued = queued.iter().map(|job| request(job.id)).collect();
     (queued, in_progress.iter().map(|(_, job)| request(job.job.id)).collect(), more)
@@ -50,11 +50,11 @@ fn told(level: &Level) -> (Vec<u64>, Vec<u64>, usize) {
 fn a_job_is_assigned_starts_and_completes() {
     let mut level = level();
     apply(&mut level, &message(1, 1, 0, all("JobAssigned", 7..=7)));
-    let queued = level.assigned(DateTime::UNIX_EPOCH).queued;
+    let queued = level.assigned(9, DateTime::UNIX_EPOCH).queued;
     assert_eq!(queued[0].url, "https://github.com/acme/api/actions/runs/5");
     assert_eq!(queued[0].labels, Labels::new(["pool"]));
     apply(&mut level, &message(2, 1, 1, all("JobStarted", 7..=7)));
-    let (repo, running) = level.assigned(DateTime::UNIX_EPOCH).in_progress.remove(0);
+    let (repo, running) = level.assigned(9, DateTime::UNIX_EPOCH).in_progress.remove(0);
     assert_eq!((repo.as_str(), running.runner_name.as_str()), ("acme/api", "runner-7"));
     apply(&mut level, &message(3, 0, 0, all("JobCompleted", 7..=7)));
     assert_eq!(told(&level), (vec![], vec![], 0));
@@ -161,12 +161,20 @@ fn the_jobs_of_a_set_are_those_of_its_numbers_or_of_its_names_whichever_are_more
 }
 
 #[test]
+fn a_set_is_full_when_it_has_as_many_jobs_as_there_is_room_for() {
+    let mut level = level();
+    apply(&mut level, &message(1, 3, 1, all("JobAssigned", 1..=2)));
+    let is_full = |room| level.assigned(room, at(0)).is_full;
+    assert_eq!([is_full(4), is_full(3), is_full(0)], [false, true, true]);
+}
+
+#[test]
 fn a_job_is_known_to_wait_since_it_was_told_or_confirmed() {
     let mut level = level();
     level.apply(&message(1, 1, 0, all("JobAssigned", 7..=7)), at(1));
     level.apply(&message(2, 2, 0, all("JobAssigned", 8..=8)), at(2));
     let seen = |level: &Level| -> Vec<_> {
-        level.assigned(at(9)).queued.iter().map(|job| job.seen_at).collect()
+        level.assigned(9, at(9)).queued.iter().map(|job| job.seen_at).collect()
     };
     assert_eq!(seen(&level), [at(1), at(2)]);
     level.confirm(level.statistics, false, at(3));

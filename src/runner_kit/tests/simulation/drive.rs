@@ -6,20 +6,21 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use fastrand::Rng;
-use tokio::sync::Notify;
 
 use super::judge::is_settled;
 use super::port::Port;
 use super::setting::{Fault, Setting};
 use super::world::{Invariant, World};
 use crate::config::{RunnerConfig, Sources, StartInput, load};
-use crate::demand::{Board, JobState};
+use crate::demand::JobState;
 use crate::hints::Hints;
 use crate::history::History;
 use crate::lifecycle::Parts;
 use crate::model::Scope;
+use crate::plan::plan;
 use crate::reconciler::Planner;
 use crate::runner_kit::RunnerKit;
+use crate::snapshot::Snapshot;
 use crate::views::Mode;
 
 /// Without any progress for this long, a job that waits is not served.
@@ -39,16 +40,18 @@ pub(super) struct Outcome {
 }
 
 /// Plays the run that `seed` stands for.
-pub(super) fn run(seed: u64, planner: Planner, traced: bool) -> Outcome {
+pub(super) fn run(seed: u64, guise: Guise, traced: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
+    // What waits before it tries again draws from this.
+    fastrand::seed(seed);
     runtime.block_on(async {
         let setting = Setting::draw(&mut Rng::with_seed(seed));
         let world = Arc::new(World::new(seed, setting, traced));
-        let mut run = Run { world, planner, kit: None, leftovers: Arc::default() };
+        let mut run = Run { world, guise, kit: None, leftovers: Arc::default() };
         run.storm().await;
         run.quiet().await;
         let mut state = run.world.state();
@@ -67,9 +70,20 @@ pub(super) fn run(seed: u64, planner: Planner, traced: bool) -> Outcome {
     })
 }
 
+/// What is played: the service, or one that is broken on purpose.
+#[derive(Clone, Copy)]
+pub(super) struct Guise {
+    pub(super) planner: Planner,
+    /// What becomes of what is told, where that is not left as it is.
+    pub(super) tells: Option<fn(&mut Snapshot)>,
+}
+
+/// The service itself.
+pub(super) const HONEST: Guise = Guise { planner: plan, tells: None };
+
 struct Run {
     world: Arc<World>,
-    planner: Planner,
+    guise: Guise,
     kit: Option<RunnerKit>,
     /// As the state directory keeps them from one life to the next.
     leftovers: Arc<Hints>,
@@ -78,16 +92,19 @@ struct Run {
 impl Run {
     /// Starts the service anew on the world as it is.
     async fn begin(&mut self) {
-        let (world, port) = {
-            let mut state = self.world.state();
+        let world = self.world.clone();
+        let (config, scale_set) = {
+            let mut state = world.state();
             state.services += 1;
-            let life = state.services;
-            let (board, events) = (Arc::<Board>::default(), Notify::new());
-            let port = Arc::new(Port { world: self.world.clone(), life, board, events });
-            state.port = Some(port.clone());
-            state.note(format_args!("life {life} of the service begins"));
-            (self.world.clone(), port)
+            (config(&state.setting), state.setting.scale_set)
         };
+        let port = Arc::new(Port::new(&world, &config));
+        {
+            let mut state = world.state();
+            state.port = Some(port.clone());
+            let life = state.services;
+            state.note(format_args!("life {life} of the service begins"));
+        }
         let (clock, names) = (world.clone(), world.clone());
         let clock = Arc::new(move || clock.clock());
         let history = Arc::new(History::in_memory());
@@ -98,14 +115,10 @@ impl Run {
             let mut state = names.state();
             Ok((0..8).map(|_| state.rng.lowercase()).collect())
         });
-        let (config, scale_set) = {
-            let state = world.state();
-            (config(&state.setting), state.setting.scale_set)
-        };
         if scale_set {
-            tokio::spawn(port.clone().listen(Scope::org("acme")));
+            tokio::spawn(port.clone().listen());
         }
-        let kit = RunnerKit::planned(config, parts, Mode::InProcess, self.planner);
+        let kit = RunnerKit::planned(config, parts, Mode::InProcess, self.guise.planner);
         // It answers once the loop has begun; its status may wait for an engine that is away.
         let _ = tokio::time::timeout(Duration::from_secs(60), kit.start_unchecked()).await;
         self.kit = Some(kit);
@@ -257,8 +270,16 @@ impl Run {
     async fn step(&self, least: u64, most: u64) {
         self.world.wait(least, most).await;
         let Some(kit) = &self.kit else { return };
+        self.told(kit, |snapshot| self.world.state().judge_snapshot(snapshot));
+    }
+
+    /// What `kit` tells now.
+    fn told<T>(&self, kit: &RunnerKit, hear: impl FnOnce(&Snapshot) -> T) -> T {
         let snapshot = kit.published.borrow();
-        self.world.state().judge_snapshot(&snapshot);
+        let Some(tells) = self.guise.tells else { return hear(&snapshot) };
+        let mut snapshot = snapshot.clone();
+        tells(&mut snapshot);
+        hear(&snapshot)
     }
 
     async fn quiet(&mut self) {
@@ -287,7 +308,7 @@ impl Run {
                 clean_since.filter(|_| clean && settled).or((clean && settled).then_some(now));
             let is_clean = clean_since.is_some_and(|since| now - since > Duration::from_secs(60));
             if over || is_clean || self.is_lost() {
-                let status = kit.status_of(&kit.published.borrow());
+                let status = self.told(kit, |snapshot| kit.status_of(snapshot));
                 let mut state = self.world.state();
                 state.judge_end(&status);
                 return;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::demand::{Heard, JobState};
-use crate::model::{Job, Labels};
+use crate::demand::JobState;
+use crate::model::{Job, Labels, Scope};
 
 use super::setting::Fault;
-use super::world::{Registration, SimJob, State, World};
+use super::world::{Registration, Share, SimJob, State, World};
 use crate::ports::NewRunner;
+use crate::webhook::Delivered;
 
 impl World {
     /// A job is queued in the repository number `repo`.
@@ -29,10 +30,14 @@ impl World {
                 labels,
                 queued_at,
                 seen_at: queued_at,
+                beside_sets: false,
             };
             let is_servable = job.labels.is_subset(&Labels::new(["self-hosted"]));
+            let in_set = state.setting.scale_set && is_servable && job.scope == Scope::org("acme");
+            let never = in_set && state.happens(Fault::Unassigned);
+            let set = if never { Share::Never } else { Share::Open };
             state.note(format_args!("job {id} of {} for {takes:?}", job.repo));
-            state.jobs.insert(id, SimJob { job, takes, is_servable, states: Vec::new() });
+            state.jobs.insert(id, SimJob { job, takes, is_servable, set, states: Vec::new() });
             id
         });
         self.bring(id, JobState::Queued);
@@ -67,17 +72,19 @@ impl World {
     /// Sends the deliveries about a change: none, one or several, at once or later.
     fn tell(self: &Arc<Self>, id: u64, to: &JobState) {
         let delays = self.state().deliveries();
+        let number = self.state().deliveries;
         for delay in delays {
             let (world, to) = (self.clone(), to.clone());
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
-                let board = {
+                let (port, delivery) = {
                     let state = world.state();
-                    state.port.as_ref().map(|port| port.board.clone()).zip(state.heard(id, to))
+                    (state.port.clone(), state.delivery(number, id, &to))
                 };
-                if let Some((board, heard)) = board {
-                    let at = world.clock();
-                    board.hear(Heard { at, job: Job { seen_at: at, ..heard.job }, ..heard });
+                let Some((port, delivery)) = port.zip(delivery) else { return };
+                if let Delivered::Heard(heard) = port.inbox.read(&delivery, world.clock()).unwrap()
+                {
+                    port.board.hear(*heard);
                 }
             });
         }
@@ -92,12 +99,13 @@ impl State {
             .registrations
             .iter_mut()
             .filter(|(_, one)| one.state() == Some((true, false)) && !one.is_deaf);
-        let fits = |one: &Registration, job: &Job| {
-            one.scope == job.scope && job.labels.is_subset(&one.labels)
+        let fits = |one: &Registration, job: &Job, set: Share| {
+            let may = !one.is_of_set || set == Share::Given;
+            may && one.scope == job.scope && job.labels.is_subset(&one.labels)
         };
-        let waiting: Vec<_> = waiting.map(|(id, job)| (*id, job.job.clone())).collect();
+        let waiting: Vec<_> = waiting.map(|(id, job)| (*id, job.job.clone(), job.set)).collect();
         let (id, runner) = idle.find_map(|(_, one)| {
-            let found = waiting.iter().find(|(_, job)| fits(one, job))?;
+            let found = waiting.iter().find(|(_, job, set)| fits(one, job, *set))?;
             Some((found.0, one))
         })?;
         runner.set(now, Some((true, true)));
@@ -116,6 +124,7 @@ impl State {
         if !self.setting.hooks || self.happens(Fault::HookLost) {
             return Vec::new();
         }
+        self.deliveries += 1;
         let count = 1 + usize::from(self.happens(Fault::HookTwice));
         let delay = |state: &mut Self| {
             let most = if state.happens(Fault::HookLate) { 60_000 } else { 1_500 };
@@ -124,20 +133,18 @@ impl State {
         (0..count).map(|_| delay(self)).collect()
     }
 
-    fn heard(&self, id: u64, state: JobState) -> Option<Heard> {
-        Some(Heard { job: self.jobs.get(&id)?.job.clone(), state, at: self.date() })
-    }
-
     /// Registers `runner`, in the place of one of the same name.
-    pub(super) fn register(&mut self, runner: &NewRunner) -> u64 {
+    pub(super) fn register(&mut self, runner: &NewRunner, is_of_set: bool) -> u64 {
         self.last_registration += 1;
         let (id, now) = (self.last_registration, self.now);
-        self.note(format_args!("{} is registered as {id}", runner.name));
+        let of_set = if is_of_set { ", of the set" } else { "" };
+        self.note(format_args!("{} is registered as {id}{of_set}", runner.name));
         let mut registration = Registration {
             name: runner.name.clone(),
             scope: runner.scope.clone(),
             labels: runner.labels.clone(),
             is_deaf: false,
+            is_of_set,
             states: Vec::new(),
         };
         registration.set(now, Some((false, false)));

@@ -122,7 +122,9 @@ impl State {
         let blurred = unnamed || blurs.iter().any(|fault| self.faults.contains_key(fault));
         let tally = self.tally.clone();
         let excused = tally.excused + tally.cancelled;
-        let slack = if blurred { self.jobs.len() } else { 0 };
+        // A set that is full may be launched for until it is clear that it will not be given a job.
+        let unclear = 3 * self.faults.get(&Fault::Unassigned).copied().unwrap_or_default();
+        let slack = if blurred { self.jobs.len() } else { unclear as usize };
         if tally.launched > excused + slack {
             let what = format!(
                 "{} runners were launched and removed, {excused} of them for a reason",

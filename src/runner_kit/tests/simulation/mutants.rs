@@ -1,62 +1,50 @@
-//! Planners that are broken on purpose: each must be caught, or what is checked would not bite.
+//! Services that are broken on purpose: each must be caught, or what is checked would not bite.
 
 use crate::model::Phase;
 use crate::plan::{Action, Held, Limits, Removal, View, plan};
 use crate::reconciler::Planner;
 
+use super::drive::Guise;
 use super::world::Invariant;
+use crate::snapshot::Snapshot;
 
-/// A broken planner, and the invariants by which it may be caught.
+/// A service with a broken planner or a status that lies, and the invariants by which it may be caught.
 pub(super) struct Mutant {
     pub(super) name: &'static str,
-    pub(super) planner: Planner,
+    pub(super) guise: Guise,
     pub(super) breaks: &'static [Invariant],
+}
+
+const fn plans(name: &'static str, planner: Planner, breaks: &'static [Invariant]) -> Mutant {
+    Mutant { name, guise: Guise { planner, tells: None }, breaks }
+}
+
+const fn tells(name: &'static str, lie: fn(&mut Snapshot)) -> Mutant {
+    Mutant { name, guise: Guise { planner: plan, tells: Some(lie) }, breaks: &[Truth] }
 }
 
 use Invariant::{Bound, Clean, Explained, Justified, Served, Spared, Truth};
 
-pub(super) const MUTANTS: [Mutant; 17] = [
-    Mutant { name: "ignores max_runners", planner: unbounded, breaks: &[Bound] },
-    Mutant { name: "ignores max_per_repo", planner: unbounded_by_repo, breaks: &[Bound] },
-    Mutant { name: "ignores launches under way", planner: forgetful, breaks: &[Bound, Justified] },
-    Mutant { name: "ignores runners that are spent", planner: hasty, breaks: &[Justified] },
-    Mutant { name: "launches twice for a job", planner: lavish, breaks: &[Justified] },
-    Mutant { name: "never serves one repository", planner: unfair, breaks: &[Served] },
-    Mutant { name: "takes backoff for the end", planner: despairing, breaks: &[Served] },
-    Mutant { name: "does not say why jobs wait", planner: silent, breaks: &[Explained] },
-    Mutant { name: "removes busy runners", planner: ruthless, breaks: &[Spared] },
-    Mutant {
-        name: "removes runners with a short job_timeout",
-        planner: impatient,
-        breaks: &[Spared],
-    },
-    Mutant { name: "forgets registrations", planner: |v| without(v, is_forget), breaks: &[Clean] },
-    Mutant {
-        name: "never retires",
-        planner: |v| spares(v, Removal::Surplus),
-        breaks: &[Clean, Served],
-    },
-    Mutant {
-        name: "never cleans up",
-        planner: |v| spares(v, Removal::Finished),
-        breaks: &[Clean, Truth],
-    },
-    Mutant {
-        name: "waits for ever for a start",
-        planner: |v| spares(v, Removal::NeverOnline),
-        breaks: &[Clean, Served],
-    },
-    Mutant {
-        name: "believes in the lost",
-        planner: |v| spares(v, Removal::Lost),
-        breaks: &[Clean, Served],
-    },
-    Mutant {
-        name: "believes in the deaf",
-        planner: |v| spares(v, Removal::Deaf),
-        breaks: &[Clean, Served],
-    },
-    Mutant { name: "forgets runners it cannot see", planner: blind, breaks: &[Bound, Justified] },
+pub(super) const MUTANTS: [Mutant; 19] = [
+    plans("ignores max_runners", unbounded, &[Bound]),
+    plans("ignores max_per_repo", unbounded_by_repo, &[Bound]),
+    plans("ignores launches under way", forgetful, &[Bound, Justified]),
+    plans("forgets runners it cannot see", blind, &[Bound, Justified]),
+    plans("ignores runners that are spent", hasty, &[Justified]),
+    plans("launches twice for a job", lavish, &[Justified]),
+    plans("never serves one repository", unfair, &[Served]),
+    plans("takes backoff for the end", despairing, &[Served]),
+    plans("does not say why jobs wait", silent, &[Explained]),
+    plans("removes busy runners", ruthless, &[Spared]),
+    plans("removes runners with a short job_timeout", impatient, &[Spared]),
+    plans("forgets registrations", |v| without(v, is_forget), &[Clean]),
+    plans("never retires", |v| spares(v, Removal::Surplus), &[Clean, Served]),
+    plans("never cleans up", |v| spares(v, Removal::Finished), &[Clean]),
+    plans("waits for ever for a start", |v| spares(v, Removal::NeverOnline), &[Clean, Served]),
+    plans("believes in the lost", |v| spares(v, Removal::Lost), &[Clean, Served]),
+    plans("believes in the deaf", |v| spares(v, Removal::Deaf), &[Clean, Served]),
+    tells("tells of one runner less", |told| told.used = told.used.saturating_sub(1)),
+    tells("counts a runner that is none", |told| told.used += 1),
 ];
 
 fn limited(view: &View<'_>, change: impl FnOnce(&mut Limits)) -> Vec<Action> {

@@ -1,21 +1,25 @@
 //! The ports as one life of the service has them: requests that are lost, late, refused or answered
 //! with what was so some time ago. A service that was killed is never answered again.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use tokio::sync::Notify;
 
+use super::rest::Rest;
 use super::setting::Fault;
-use super::world::{SimJob, State, World, as_of};
+use super::world::{Share, SimJob, State, World, as_of};
+use crate::config::{RunnerConfig, ScopeKind};
 use crate::demand::{Assigned, Board, JobState, Watched};
 use crate::error::{Code, Error, Result};
 use crate::model::{Demand, Job, Labels, Registered, Repo, RepoDemand, RunningJob, Scope};
 use crate::ports::{
-    DemandSource, Deregistered, NewRunner, Registrar, Registration, RegistrationToken,
+    Decided, DemandSource, Deregistered, NewRunner, Registrar, Registration, RegistrationToken,
 };
+use crate::webhook::Inbox;
 
 /// What one life of the service sees of the world.
 pub(super) struct Port {
@@ -23,9 +27,32 @@ pub(super) struct Port {
     pub(super) life: u64,
     pub(super) board: Arc<Board>,
     pub(super) events: Notify,
+    /// Whether a session of the scale set lives.
+    pub(super) session: AtomicBool,
+    /// What the loop last said of its room.
+    pub(super) room: Mutex<Decided>,
+    /// What reads GitHub's deliveries.
+    pub(super) inbox: Inbox,
+    /// The real adapters, where they are played.
+    pub(super) rest: Option<Rest>,
 }
 
 impl Port {
+    /// What the service that has just begun sees.
+    pub(super) fn new(world: &Arc<World>, config: &RunnerConfig) -> Self {
+        let (life, rest) = {
+            let state = world.state();
+            (state.services, state.setting.rest)
+        };
+        // It watches whatever there is.
+        let config = RunnerConfig { repos: Vec::new(), scope: ScopeKind::Org, ..config.clone() };
+        let (board, world, session, room) =
+            (Arc::<Board>::default(), world.clone(), Default::default(), Default::default());
+        let rest = rest.then(|| Rest::new(&world, life, &board, &config));
+        let inbox = Inbox::new(&config).unwrap();
+        Self { world, life, board, events: Notify::new(), session, room, inbox, rest }
+    }
+
     /// Goes on only as long as the service is alive.
     pub(super) async fn alive(&self) {
         let dead = self.world.state().services != self.life;
@@ -86,12 +113,21 @@ fn trouble(state: &mut State) -> Option<Error> {
 #[async_trait]
 impl Registrar for Port {
     async fn check(&self) -> Result<()> {
+        if let Some(rest) = &self.rest {
+            return rest.registrar.check().await;
+        }
         self.request("a check", |_| ()).await
     }
 
     async fn register(&self, runner: &NewRunner) -> Result<Registration> {
+        let is_set = runner.scope == set_scope() && self.session.load(Ordering::Relaxed);
+        let by_set = is_set && !runner.beside_sets;
+        if let Some(rest) = self.rest.as_ref().filter(|_| !by_set) {
+            return rest.registrar.register(runner).await;
+        }
         let registered = self.request("a registration", |state| {
-            let runner_id = state.setting.jit.then(|| state.register(runner));
+            let ahead = by_set || state.setting.jit;
+            let runner_id = ahead.then(|| state.register(runner, by_set));
             match runner_id {
                 Some(runner_id) => Registration::Jit { runner_id, config: "jit".into() },
                 None => Registration::Token("token".into()),
@@ -100,12 +136,18 @@ impl Registrar for Port {
         registered.await
     }
 
-    async fn token(&self, _: &Scope) -> Result<RegistrationToken> {
+    async fn token(&self, scope: &Scope) -> Result<RegistrationToken> {
+        if let Some(rest) = &self.rest {
+            return rest.registrar.token(scope).await;
+        }
         let expires_at = self.world.clock() + TimeDelta::hours(1);
         self.request("a token", |_| RegistrationToken { token: "token".into(), expires_at }).await
     }
 
-    async fn deregister(&self, _: &Scope, id: u64) -> Result<Deregistered> {
+    async fn deregister(&self, scope: &Scope, id: u64) -> Result<Deregistered> {
+        if let Some(rest) = &self.rest {
+            return rest.registrar.deregister(scope, id).await;
+        }
         let removed = self.request("a deregistration", |state| {
             let known = state.registrations.get(&id).and_then(|one| one.state());
             match known {
@@ -122,6 +164,9 @@ impl Registrar for Port {
 
     /// A question for one runner is answered as it is.
     async fn find(&self, scope: &Scope, name: &str) -> Result<Option<u64>> {
+        if let Some(rest) = &self.rest {
+            return rest.registrar.find(scope, name).await;
+        }
         let found = self.request("a question for a runner", |state| {
             let id = state.registration_of(name)?;
             state.registrations.get(&id).is_some_and(|one| one.scope == *scope).then_some(id)
@@ -130,6 +175,9 @@ impl Registrar for Port {
     }
 
     async fn registered(&self, scope: &Scope) -> Result<Vec<Registered>> {
+        if let Some(rest) = &self.rest {
+            return rest.registrar.registered(scope).await;
+        }
         let listed = self.request("a list of runners", |state| {
             let at = state.moment();
             let all = state.registrations.iter().filter(|(_, one)| one.scope == *scope);
@@ -142,6 +190,9 @@ impl Registrar for Port {
 #[async_trait]
 impl DemandSource for Port {
     async fn demand(&self) -> Result<Demand> {
+        if let Some(rest) = &self.rest {
+            return rest.poller.demand().await;
+        }
         let repos = self.world.state().setting.repos.clone();
         let began = self.world.clock();
         let listed = self.request("a list of repositories", |_| ()).await;
@@ -163,6 +214,10 @@ impl DemandSource for Port {
     async fn changed(&self) {
         self.board.changed().await;
     }
+
+    fn decided(&self, decided: &Decided) {
+        self.room.lock().unwrap().clone_from(decided);
+    }
 }
 
 impl Port {
@@ -183,33 +238,54 @@ impl Port {
 }
 
 impl Port {
-    /// Tells what a scale set of `scope` says, as long as its session lasts, and again when it has
-    /// another.
-    pub(super) async fn listen(self: Arc<Self>, scope: Scope) {
+    /// Tells what the scale set says, as long as its session lasts, and again when it has another.
+    pub(super) async fn listen(self: Arc<Self>) {
+        let scope = set_scope();
         loop {
             self.wait(200, 2_000).await;
-            let (assigned, lost) = {
-                let mut state = self.world.state();
-                (state.assigned(&scope), state.happens(Fault::SessionLost))
-            };
-            let is_away = self.world.is_away();
-            if lost || is_away {
+            let lost = self.world.state().happens(Fault::SessionLost) || self.world.is_away();
+            self.session.store(!lost, Ordering::Relaxed);
+            if lost {
                 self.board.assign(&scope, None);
                 self.wait(5_000, 60_000).await;
-            } else {
-                self.board.assign(&scope, Some(assigned));
+                continue;
             }
+            let room = self.room.lock().unwrap().room(&scope);
+            let assigned = self.world.change(|state| state.assign(&scope, room));
+            self.board.assign(&scope, Some(assigned));
+            self.world.give();
         }
     }
 }
 
+/// Where there is a scale set.
+pub(super) fn set_scope() -> Scope {
+    Scope::org("acme")
+}
+
 impl State {
+    /// Gives the set of `scope` what there is room for, and tells what it has then.
+    fn assign(&mut self, scope: &Scope, room: usize) -> Assigned {
+        let is_its_own =
+            |job: &SimJob| job.set == Share::Given && *job.state() != JobState::Completed;
+        let mut has = self.jobs.values().filter(|job| is_its_own(job)).count();
+        for job in self.jobs.values_mut() {
+            let waits =
+                job.is_servable && job.set == Share::Open && *job.state() == JobState::Queued;
+            if waits && job.job.scope == *scope && has < room {
+                job.set = Share::Given;
+                has += 1;
+            }
+        }
+        Assigned { is_full: has >= room, ..self.assigned(scope) }
+    }
+
     /// The jobs of `scope` as a scale set tells them.
     fn assigned(&self, scope: &Scope) -> Assigned {
         let labels = Labels::new(["self-hosted"]);
         let at = self.date() + self.clock_is_off_by;
         let (mut queued, mut in_progress, mut more) = (Vec::new(), Vec::new(), 0);
-        let ours = |job: &&SimJob| job.job.scope == *scope && job.is_servable;
+        let ours = |job: &&SimJob| job.job.scope == *scope && job.set == Share::Given;
         for job in self.jobs.values().filter(ours) {
             match job.state() {
                 JobState::Queued if self.setting.counts_only => more += 1,
@@ -222,7 +298,7 @@ impl State {
                 _ => {}
             }
         }
-        Assigned { labels, queued, in_progress, more, at }
+        Assigned { labels, queued, in_progress, more, is_full: false, at }
     }
 
     /// The jobs of `repo` as they were at `at`.

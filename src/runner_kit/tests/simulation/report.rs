@@ -7,10 +7,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::drive::{Outcome, run};
+use super::drive::{Guise, Outcome, run};
+use super::mutants::{MUTANTS, Mutant};
 use super::setting::Fault;
 use super::world::Invariant;
-use crate::reconciler::Planner;
 
 /// Seeds that failed and are told one by one.
 const MOST_TOLD: usize = 30;
@@ -50,8 +50,9 @@ impl Report {
 }
 
 /// Plays the runs of `seeds` on all processors.
-pub(super) fn play(seeds: Range<u64>, planner: Planner, report: Report) -> Report {
-    let (begin, next, report) = (Instant::now(), AtomicU64::new(seeds.start), Mutex::new(report));
+pub(super) fn play(seeds: Range<u64>, guise: Guise) -> Report {
+    let (begin, next) = (Instant::now(), AtomicU64::new(seeds.start));
+    let report = Mutex::new(Report::default());
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -61,7 +62,7 @@ pub(super) fn play(seeds: Range<u64>, planner: Planner, report: Report) -> Repor
                     if seed >= seeds.end {
                         return;
                     }
-                    let outcome = run(seed, planner, false);
+                    let outcome = run(seed, guise, false);
                     report.lock().unwrap().add(seed, outcome);
                 }
             });
@@ -72,21 +73,66 @@ pub(super) fn play(seeds: Range<u64>, planner: Planner, report: Report) -> Repor
     report
 }
 
+/// How many seeds it took until a broken service was caught, and by what.
+pub(super) struct Caught {
+    mutant: Mutant,
+    by: Option<(u64, Invariant, String)>,
+}
+
+impl Caught {
+    /// Whether it was caught by what it breaks.
+    pub(super) fn rightly(&self) -> bool {
+        self.by.as_ref().is_some_and(|(_, by, _)| self.mutant.breaks.contains(by))
+    }
+}
+
+impl fmt::Display for Caught {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.mutant.name;
+        match &self.by {
+            None => write!(f, "  {name:<42}  survives"),
+            Some((seeds, by, _)) if self.rightly() => {
+                write!(f, "  {name:<42}{seeds:>4} seeds, by {by:?}")
+            }
+            Some((seeds, by, what)) => {
+                write!(f, "  {name:<42}{seeds:>4} seeds, wrongly by {by:?}: {what}")
+            }
+        }
+    }
+}
+
+/// Plays each broken service until it is caught, on `most` seeds at most.
+pub(super) fn hunt(most: u64) -> Vec<Caught> {
+    let hunt = |mutant: Mutant| {
+        let by = (0..most).find_map(|seed| {
+            let first = run(seed, mutant.guise, false).violations.into_iter().next();
+            first.map(|(by, what)| (seed + 1, by, what))
+        });
+        Caught { mutant, by }
+    };
+    MUTANTS.map(hunt).into()
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hours = self.simulated.as_secs_f64() / 3_600.0;
         let each = self.seeds as f64 / self.took.as_secs_f64();
-        writeln!(f, "seeds            {:>10}   ({each:.1} a second)", self.seeds)?;
-        writeln!(f, "simulated hours  {hours:>10.1}")?;
-        writeln!(f, "jobs             {:>10}", self.jobs)?;
-        writeln!(f, "runners          {:>10}", self.launched)?;
-        writeln!(f, "faults           {:>10}", self.faults.values().sum::<u64>())?;
-        for (fault, count) in &self.faults {
-            writeln!(f, "  {:<20}{count:>10}", format!("{fault:?}"))?;
+        writeln!(f, "seeds                {:>12}   ({each:.1} a second)", self.seeds)?;
+        writeln!(f, "simulated hours      {hours:>12.1}")?;
+        writeln!(f, "jobs                 {:>12}", self.jobs)?;
+        writeln!(f, "runners              {:>12}", self.launched)?;
+        writeln!(f, "faults               {:>12}", self.faults.values().sum::<u64>())?;
+        for pair in Fault::ALL.chunks(2) {
+            for (fault, _) in pair {
+                let count = self.faults.get(fault).copied().unwrap_or_default();
+                write!(f, "  {:<19}{count:>12}", format!("{fault:?}"))?;
+            }
+            writeln!(f)?;
         }
-        writeln!(f, "seeds that failed{:>10}", self.bad.len())?;
-        for (invariant, count) in &self.violations {
-            writeln!(f, "  {:<20}{count:>10}", format!("{invariant:?}"))?;
+        writeln!(f, "seeds with violations{:>12}", self.bad.len())?;
+        for invariant in Invariant::ALL {
+            let count = self.violations.get(&invariant).copied().unwrap_or_default();
+            writeln!(f, "  {:<19}{count:>12}", format!("{invariant:?}"))?;
         }
         for (seed, (invariant, what)) in self.bad.iter().take(MOST_TOLD) {
             writeln!(f, "seed {seed}: {invariant:?}, {what}")?;

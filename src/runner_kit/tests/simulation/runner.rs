@@ -84,7 +84,7 @@ impl World {
         }
         let id = match launch.registration {
             Registration::Jit { runner_id, .. } => runner_id,
-            Registration::Token(_) => self.change(|state| state.register(runner)),
+            Registration::Token(_) => self.change(|state| state.register(runner, false)),
         };
         let online = self.change(|state| {
             let registration = state.registrations.get_mut(&id)?;

@@ -1,6 +1,5 @@
 //! What a run is made of, all of it drawn from the seed.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -68,11 +67,13 @@ pub(super) enum Fault {
     SessionLost,
     /// A log says what is not so.
     LogLies,
+    /// GitHub gives a job to no scale set, whatever room one has.
+    Unassigned,
 }
 
 impl Fault {
-    /// All of them, each with the greatest chance that a run may give it.
-    pub(super) const ALL: [(Self, f64); 31] = [
+    /// All of them in their order, each with the greatest chance that a run may give it.
+    pub(super) const ALL: [(Self, f64); 33] = [
         (Self::RequestLost, 0.1),
         (Self::AnswerLost, 0.1),
         (Self::ServerError, 0.2),
@@ -104,9 +105,9 @@ impl Fault {
         (Self::Kill, 0.7),
         (Self::Restart, 0.4),
         (Self::SessionLost, 0.1),
+        (Self::LogLies, 0.5),
+        (Self::Unassigned, 0.3),
     ];
-    /// The same, of those that are drawn last: the older seeds stay what they were.
-    const LATER: [(Self, f64); 1] = [(Self::LogLies, 0.5)];
 }
 
 /// What is drawn once for a run.
@@ -126,12 +127,17 @@ pub(super) struct Setting {
     pub(super) scale_set: bool,
     /// Whether that tells the number of its jobs alone.
     pub(super) counts_only: bool,
+    /// Whether the real client, poller and registrar are played, over a network that fails.
+    pub(super) rest: bool,
+    /// Requests that GitHub answers in an hour, where it tells so.
+    pub(super) budget: Option<u32>,
     /// Whether somebody starts and stops runners by hand.
     pub(super) meddler: bool,
     pub(super) repos: Vec<(Repo, Scope)>,
     /// How long things go wrong.
     pub(super) storm: Duration,
-    chances: BTreeMap<Fault, f64>,
+    /// In the order of [`Fault::ALL`].
+    chances: [f64; Fault::ALL.len()],
 }
 
 impl Setting {
@@ -142,7 +148,7 @@ impl Setting {
             true => rng.f64() * most,
             false => 0.0,
         };
-        let chances = Fault::ALL.map(|(fault, most)| (fault, chance(rng, most))).into();
+        let chances = Fault::ALL.map(|(_, most)| chance(rng, most));
         let repos = ["o/a", "o/b", "o/c", "acme/x", "acme/y"];
         let count = rng.usize(1..=repos.len());
         let mut repos = repos.to_vec();
@@ -155,7 +161,7 @@ impl Setting {
             };
             (repo, scope)
         };
-        let mut setting = Self {
+        Self {
             max_runners: rng.usize(1..=8),
             max_per_repo: rng.bool().then(|| rng.usize(1..=4)),
             min_idle: if rng.u8(..3) == 0 { rng.usize(1..=2) } else { 0 },
@@ -166,16 +172,16 @@ impl Setting {
             hooks: rng.bool(),
             scale_set: rng.u8(..3) == 0,
             counts_only: rng.bool(),
+            rest: rng.u8(..8) == 0,
+            budget: rng.bool().then_some(5_000),
             meddler: rng.u8(..3) == 0,
             repos: repos.into_iter().take(count).map(home).collect(),
             storm: Duration::from_secs(rng.u64(120..900)),
             chances,
-        };
-        setting.chances.extend(Fault::LATER.map(|(fault, most)| (fault, chance(rng, most))));
-        setting
+        }
     }
 
     pub(super) fn chance(&self, fault: Fault) -> f64 {
-        self.chances.get(&fault).copied().unwrap_or_default()
+        self.chances[fault as usize]
     }
 }

@@ -36,6 +36,18 @@ pub(super) enum Invariant {
     Truth,
 }
 
+impl Invariant {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Bound,
+        Self::Served,
+        Self::Explained,
+        Self::Spared,
+        Self::Justified,
+        Self::Clean,
+        Self::Truth,
+    ];
+}
+
 pub(super) struct World {
     begin: Instant,
     state: Mutex<State>,
@@ -64,6 +76,9 @@ pub(super) struct State {
     pub(super) clock_is_off_by: TimeDelta,
     pub(super) github_down_until: Duration,
     pub(super) engine_down_until: Duration,
+    /// An hour, and what requests were charged in it.
+    pub(super) spent: (u64, u32),
+    pub(super) deliveries: u64,
     pub(super) tally: Tally,
 }
 
@@ -81,7 +96,19 @@ pub(super) struct SimJob {
     pub(super) job: Job,
     pub(super) takes: Duration,
     pub(super) is_servable: bool,
+    pub(super) set: Share,
     pub(super) states: Vec<(Duration, JobState)>,
+}
+
+/// What a scale set has to do with a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    /// It was not given it yet.
+    Open,
+    /// It was given it.
+    Given,
+    /// It will never be given it.
+    Never,
 }
 
 /// A runner as GitHub knows it.
@@ -90,6 +117,8 @@ pub(super) struct Registration {
     pub(super) scope: Scope,
     pub(super) labels: Labels,
     pub(super) is_deaf: bool,
+    /// It is a runner of the scale set, and gets what that was given.
+    pub(super) is_of_set: bool,
     /// Online and busy, or no more.
     pub(super) states: Vec<(Duration, Option<(bool, bool)>)>,
 }
@@ -135,6 +164,8 @@ impl World {
             clock_is_off_by: TimeDelta::zero(),
             github_down_until: Duration::ZERO,
             engine_down_until: Duration::ZERO,
+            spent: (0, 0),
+            deliveries: 0,
             tally: Tally::default(),
         };
         Self { begin: Instant::now(), state: Mutex::new(state), changed: Notify::new() }
