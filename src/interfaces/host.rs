@@ -83,7 +83,10 @@ enum Place {
 impl Host {
     /// The service itself, whose configuration is `loaded`.
     pub fn service(kit: RunnerKit, loaded: &Loaded) -> Self {
-        Self::at(Place::Service { kit: Box::new(kit), rows: loaded.rows.clone() }, &loaded.config.state_dir)
+        Self::at(
+            Place::Service { kit: Box::new(kit), rows: loaded.rows.clone() },
+            &loaded.config.state_dir,
+        )
     }
 
     /// A caller that is configured by `sources`.
