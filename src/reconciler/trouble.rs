@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::model::{Demand, Repo};
 use crate::pace;
 use crate::views::LastError;
@@ -71,9 +71,14 @@ impl Troubles {
         why.unwrap_or("The runners have not been looked at yet.").to_owned()
     }
 
-    /// The runners are seen again.
+    /// The runners are seen. After an engine was away, nobody waits for it any longer.
     pub(super) fn engine_succeeded(&mut self) {
-        self.engine = None;
+        if self.engine.take().is_none() {
+            return;
+        }
+        let waits_for_it = |trouble: &Trouble| trouble.last.code == Code::DockerUnreachable;
+        self.repos.retain(|_, trouble| !waits_for_it(trouble));
+        self.image = self.image.take().filter(|trouble| !waits_for_it(trouble));
     }
 
     /// Forgets what is over. Returns the time until the next retry of a launch, if there is one.
@@ -156,7 +161,6 @@ impl Troubles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Code;
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
@@ -177,6 +181,23 @@ mod tests {
         assert_eq!(troubles.backoff()[&repo], at(16));
         troubles.launch_succeeded(Some(&repo));
         assert!(troubles.backoff().is_empty() && troubles.last().is_none());
+    }
+
+    #[test]
+    fn who_waits_for_an_engine_that_was_away_waits_no_longer_once_it_is_seen() {
+        let mut troubles = Troubles::default();
+        let [away, broken]: [Repo; 2] = ["o/away", "o/broken"].map(|repo| repo.parse().unwrap());
+        let unreachable = Error::new(Code::DockerUnreachable, "away.", "Wait.");
+        troubles.launch_failed(Some(&broken), &error("a"), at(0));
+        troubles.launch_failed(Some(&away), &unreachable, at(0));
+        troubles.image_failed(&unreachable, at(0));
+        troubles.engine_succeeded();
+        assert_eq!(troubles.backoff().len(), 2, "the looks never failed: it is not the engine");
+
+        troubles.engine_failed(&unreachable, at(1));
+        troubles.engine_succeeded();
+        assert_eq!(troubles.backoff().into_keys().collect::<Vec<_>>(), [broken]);
+        assert_eq!(troubles.paused(at(1)), None);
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub use self::{
     journal::{Counters, Journal, Request},
     model::{Account, Conclusion, Job, JobStatus, Permission, Repo, Run, Runner, Scope},
     options::{LOGIN, LostJob, Options, TOKEN},
+    runner_side::Deed,
     scaleset::{ScaleSet, ScaleSetOptions, Stage, Statistics, Trouble},
     spec::{JobSpec, RepoSpec, RunSpec},
     state::{State, Unknown},
@@ -222,6 +223,12 @@ impl Simulator {
     /// All registered runners, oldest first.
     pub fn runners(&self) -> Vec<Runner> {
         self.look(|state| state.runners().cloned().collect())
+    }
+
+    /// What runners have said themselves that they did, oldest first: evidence beside [`jobs`](Self::jobs),
+    /// which is GitHub's account.
+    pub fn deeds(&self) -> Vec<Deed> {
+        self.0.shared.lock().deeds.clone()
     }
 
     /// The latest REST requests, oldest first.

@@ -76,6 +76,16 @@ impl From<Job> for Work {
     }
 }
 
+/// What a runner says that it does, apart from all that GitHub keeps of it: no fault strikes there,
+/// and nothing is concluded from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deed {
+    /// The runner's name.
+    pub runner: String,
+    /// The job that it begins to run; none when its process begins.
+    pub job: Option<u64>,
+}
+
 /// The report of a job's end.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Report {
@@ -91,6 +101,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/remove", post(remove))
         .layer(from_fn_with_state(Arc::clone(shared), gate::go_wrong))
         .layer(Extension(Prefix(PREFIX)))
+        .route("/witness", post(witness))
         .with_state(Arc::clone(shared))
 }
 
@@ -181,6 +192,11 @@ async fn completed(
 async fn remove(State(github): Github, Session(runner): Session) -> Result<StatusCode, Problem> {
     github.change(|world, _| world.state.remove_idle(runner))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn witness(State(github): Github, Json(deed): Json<Deed>) -> StatusCode {
+    github.change(|world, _| world.deeds.push(deed));
+    StatusCode::NO_CONTENT
 }
 
 fn done(own: bool) -> StatusCode {

@@ -20,7 +20,9 @@ use super::{
     limits::Limits,
     options::Options,
     random::Random,
-    rest, runner_side, scaleset,
+    rest,
+    runner_side::{self, Deed},
+    scaleset,
     shapes::Shapes,
     state::State,
     wire::{Wire, Wired},
@@ -36,6 +38,7 @@ pub(super) struct World {
     pub(super) hooks: Hooks,
     pub(super) journal: Journal,
     pub(super) random: Random,
+    pub(super) deeds: Vec<Deed>,
 }
 
 /// What all handlers share.
@@ -172,6 +175,7 @@ impl Server {
             hooks: Hooks::default(),
             journal: Journal::default(),
             random: Random::new(options.seed.rotate_left(32)),
+            deeds: Vec::new(),
             clock,
         };
         let shared = Arc::new(Shared {

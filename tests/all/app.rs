@@ -1,17 +1,13 @@
 //! The program with a GitHub App for a credential.
 
-use rsa::pkcs1::EncodeRsaPrivateKey;
-use rsa::pkcs8::{EncodePublicKey, LineEnding};
-use rsa::{RsaPrivateKey, rand_core::OsRng};
 use runner_kit::simulator::{AppSpec, JobSpec, JobStatus, RepoSpec, RunSpec};
 
+use super::support::app_key;
 use super::support::world::World;
 
 #[tokio::test]
 async fn an_app_serves_the_jobs_of_all_its_installations_and_shows_no_secret() {
-    let key = RsaPrivateKey::new(&mut OsRng, 2048).unwrap();
-    let public = key.to_public_key().to_public_key_pem(LineEnding::LF).unwrap();
-    let private = key.to_pkcs1_pem(LineEnding::LF).unwrap().replace('\n', "\\n");
+    let (private, public) = app_key();
     let env = [("RUNNER_KIT_APP_ID", "7"), ("RUNNER_KIT_APP_KEY", private.as_str())];
     let world = World::new("e2e-app", &env).await;
     world.github.add_app(AppSpec::new(7, public));

@@ -59,7 +59,7 @@ impl Inner {
             })
             .await?;
         let done = self.finish(&made.id).await;
-        if let Err(error) = self.remove_container(&made.id).await {
+        if let Err(error) = self.remove_container(&made.id, true).await {
             tracing::warn!(%error, "a helper container was left to the next sweep");
         }
         done

@@ -1,7 +1,6 @@
 //! The engine behind the port: what it is and has, what runs there. What happens to one runner is
 //! in `lifecycle`.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,10 +13,7 @@ use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error as EngineError;
 use bollard::models::SystemInfo;
-use bollard::query_parameters::{
-    InspectContainerOptions, ListContainersOptionsBuilder, LogsOptionsBuilder,
-};
-use chrono::Utc;
+use bollard::query_parameters::{InspectContainerOptions, LogsOptionsBuilder};
 use futures::TryStreamExt;
 use once_cell::sync::OnceCell;
 
@@ -28,10 +24,10 @@ use super::failure::{CALL, container_failed, not_accessible, status, within};
 use super::image::Gate;
 use super::inspection::inspection;
 use super::launching::Launching;
+use super::logs;
 use super::spec::{self, Site};
 use super::usage::Readings;
 use super::workspace::Workspaces;
-use super::{labels, logs};
 use crate::config::RunnerConfig;
 use crate::error::{Error, Result};
 use crate::hints::Hints;
@@ -102,7 +98,7 @@ impl DockerEngine {
     /// The first thing that could not be deleted; the others are.
     pub async fn sweep(&self) -> Result<()> {
         let (_, alive) = self.inner.look().await?;
-        self.inner.sweep(alive).await
+        self.inner.sweep(alive).await.map(drop)
     }
 }
 
@@ -256,28 +252,6 @@ impl Inner {
         let site = site(&self.endpoint, info)?;
         *self.site.lock().unwrap_or_else(PoisonError::into_inner) = Some(site.clone());
         Ok(site)
-    }
-
-    /// The containers of this instance, and the names of all runners that leave no leftovers: theirs
-    /// and those of launches under way.
-    async fn look(&self) -> Result<(Vec<Container>, HashSet<String>)> {
-        // Before the listing: a launch that ends while it is made is in the one or in the other.
-        let launching = self.launching.now();
-        let filters = labels::filter(&self.config.instance, None);
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        let listed = self.call(async |docker| docker.list_containers(Some(options)).await).await;
-        let now = Utc::now();
-        let listed = listed.map_err(|error| self.failed(&error))?;
-        self.see_images(&listed).await;
-        let mut containers: Vec<_> =
-            listed.into_iter().filter_map(|summary| labels::read(summary, now)).collect();
-        for container in containers.iter_mut().filter(|c| c.status == "created") {
-            container.ended = launching.is_over(&container.name, container.ended);
-        }
-        let names: HashSet<_> = containers.iter().map(|container| container.name.clone()).collect();
-        self.launching.forget(&launching, |name| names.contains(name));
-        let alive = names.into_iter().chain(launching.under_way).collect();
-        Ok((containers, alive))
     }
 
     /// The last `lines` lines of a container, cleaned.

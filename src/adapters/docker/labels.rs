@@ -11,8 +11,10 @@ use crate::ports::{Launch, Registration};
 /// What all our labels begin with.
 pub(super) const PREFIX: &str = "io.ipfs-accelerate.runner.";
 
-/// After this long a container that was created and never started will not be: a launch takes
-/// seconds, and each of its calls is bounded by [`CALL`](super::failure::CALL).
+/// After this long a container that was created and never started will not be, whoever launched it
+/// from wherever: a launch takes seconds, and each of its calls is bounded by
+/// [`CALL`](super::failure::CALL). Launches on this host are known to have broken off at once, by
+/// [`Workspaces::is_let_go`](super::workspace::Workspaces::is_let_go).
 pub(super) const HALF_MADE: TimeDelta = TimeDelta::seconds(60);
 
 /// The full name of our label `name`.
@@ -58,6 +60,11 @@ pub(super) fn filter(instance: &str, runner: Option<&str>) -> HashMap<String, Ve
         vec![format!("{}=true", key("managed")), format!("{}={instance}", key("instance"))];
     wanted.extend(runner.map(|name| format!("{}={name}", key("name"))));
     HashMap::from([("label".to_owned(), wanted)])
+}
+
+/// Whether `container` was created and not started when it was listed.
+pub(super) fn is_half_made(container: &Container) -> bool {
+    container.status == State::CREATED.as_ref()
 }
 
 /// When a thing of ours was made, by its label.

@@ -11,7 +11,8 @@ pub(super) struct Launching(Mutex<Launches>);
 #[derive(Debug, Default, Clone)]
 pub(super) struct Launches {
     pub(super) under_way: Vec<String>,
-    /// What there is of them may be left: an engine that went away in their midst removes nothing.
+    /// Their launch has failed or broken off, and what there is of them may be left: an engine that
+    /// went away in its midst removes nothing.
     failed: Vec<String>,
 }
 
@@ -21,6 +22,11 @@ impl Launches {
     pub(super) fn is_over(&self, name: &str, is_old: bool) -> bool {
         let is_in = |names: &[String]| names.iter().any(|other| other == name);
         !is_in(&self.under_way) && (is_old || is_in(&self.failed))
+    }
+
+    /// The launches of `names`, whoever began them, have broken off.
+    pub(super) fn give_up(&mut self, names: Vec<String>) {
+        self.failed.extend(names);
     }
 }
 
@@ -105,6 +111,10 @@ mod tests {
         let then = launching.now();
         assert!(then.is_over("r-1", false));
         assert!(!then.is_over("r-2", false) && then.is_over("r-2", true));
+
+        let mut seen = launching.now();
+        seen.give_up(vec!["r-2".to_owned()]);
+        assert!(seen.is_over("r-2", false), "another process has let go of it");
 
         launching.fail("r-3");
         launching.forget(&then, |name| name == "r-1");

@@ -3,9 +3,8 @@
 //! Order matters where a crash may come in between: what is made first and removed last is what
 //! the next look finds (marker, volume labels, container labels).
 
-use std::collections::{HashMap, HashSet};
 use std::io;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bollard::errors::Error as EngineError;
 use bollard::models::{
@@ -16,12 +15,12 @@ use bollard::query_parameters::{
     ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions,
     StopContainerOptionsBuilder,
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::connect::DEFAULT_SOCKET;
 use super::engine::{Inner, group};
 use super::failure::{CALL, container_failed, not_started, status, unless_missing, within};
-use super::labels::{self, HALF_MADE};
+use super::labels;
 use super::logs;
 use super::spec::{self, Site};
 use super::workspace::Owner;
@@ -55,6 +54,7 @@ impl Inner {
         let site = self.site().await?;
         let gid = self.socket_group(&site).await?;
         let body = spec::container(&self.config, launch, &site, gid, &work_dir, now);
+        let mut _hold = None;
         if site.shares_files {
             let own = image.config.and_then(|config| config.user).unwrap_or_default();
             let owner = match spec::user(&self.config).unwrap_or(&own) {
@@ -62,12 +62,15 @@ impl Inner {
                 user => Owner::of(user),
             };
             let (workspaces, name) = (self.workspaces.clone(), name.to_owned());
-            blocking(move || workspaces.create(&name, owner)).await??;
+            _hold = Some(blocking(move || workspaces.create(&name, owner)).await??);
         }
         let started = self.create_and_start(name, body, &site, now).await;
         if started.is_err() {
             self.forget_image().await;
-            self.undo(name, &site, now).await;
+            if let Some(id) = self.undo(name, &site, now).await {
+                tracing::info!(runner = name, "the engine answered too late: it has started it");
+                return Ok(id);
+            }
             self.launching.fail(name);
         }
         started
@@ -161,8 +164,9 @@ impl Inner {
         self.far_group.get_or_try_init(ask).await.map(|gid| Some(*gid))
     }
 
-    /// Removes what the launch of `name` at `now` made, and nothing that was there before.
-    async fn undo(&self, name: &str, site: &Site, now: DateTime<Utc>) {
+    /// Removes what the launch of `name` at `now` made, and nothing that was there before; unless its
+    /// container runs after all, of which the id is returned.
+    async fn undo(&self, name: &str, site: &Site, now: DateTime<Utc>) -> Option<String> {
         let tell = |what: &str, error: &dyn std::fmt::Display| {
             tracing::warn!(runner = name, %error, "a failed launch left its {what} to the next sweep");
         };
@@ -172,13 +176,22 @@ impl Inner {
         // While its container may be there, and even run, its directory and volumes are not left over.
         let listed = match listed {
             Ok(listed) => listed,
-            Err(error) => return tell("container", &error),
+            Err(error) => {
+                tell("container", &error);
+                return None;
+            }
         };
         for container in listed {
             let ours = container.labels.as_ref().and_then(labels::created) == Some(now);
             let Some(id) = container.id.filter(|_| ours) else { continue };
-            if let Err(error) = self.remove_container(&id).await {
-                return tell("container", &error);
+            // The engine may be starting it just now: without force it waits for that, and refuses.
+            match self.remove_container(&id, false).await {
+                Ok(()) => {}
+                Err(error) if status(&error) == Some(409) => return Some(id),
+                Err(error) => {
+                    tell("container", &error);
+                    return None;
+                }
             }
         }
         let ours = |volume: &Volume| labels::created(&volume.labels) == Some(now);
@@ -190,21 +203,28 @@ impl Inner {
         {
             tell("work directory", &error);
         }
+        None
     }
 
     /// Ends the process and tells how it ended; a container that is gone has nothing to tell.
     pub(super) async fn stop(&self, container: &Container) -> Result<Ended> {
         let gone = || Ended { exit_code: None, log_tail: String::new() };
-        match self.halt(&container.id, GRACE).await {
-            Ok(()) => {}
-            Err(error) if status(&error) == Some(404) => return Ok(gone()),
-            Err(error) => return Err(self.failed(&error)),
+        let will_not_start = never_starts(container);
+        if !will_not_start {
+            match self.halt(&container.id, GRACE).await {
+                Ok(()) => {}
+                Err(error) if status(&error) == Some(404) => return Ok(gone()),
+                Err(error) => return Err(self.failed(&error)),
+            }
         }
         let mut state = match self.state(&container.id).await {
             Ok(state) => state,
             Err(error) if status(&error) == Some(404) => return Ok(gone()),
             Err(error) => return Err(self.failed(&error)),
         };
+        if will_not_start && state.running == Some(true) {
+            return Err(started_after_all(container));
+        }
         // The engine learns of the exit before it learns that memory was the reason.
         for _ in 0..OOM_LOOKS {
             if state.exit_code != Some(KILLED) || state.oom_killed == Some(true) {
@@ -241,6 +261,15 @@ impl Inner {
     /// is found by the next sweep, and told.
     pub(super) async fn remove(&self, container: &Container) -> Result<()> {
         let site = self.site().await?;
+        if never_starts(container) {
+            // First and without force: the engine refuses if it has been started after all.
+            match self.remove_container(&container.id, false).await {
+                Err(error) if status(&error) == Some(409) => {
+                    return Err(started_after_all(container));
+                }
+                removed => removed.map_err(|error| self.failed(&error))?,
+            }
+        }
         // A process that goes on would write into what is being deleted.
         if let Err(error) = unless_missing(self.halt(&container.id, 0).await) {
             tracing::debug!(%error, runner = container.name, "not stopped before its removal");
@@ -249,15 +278,16 @@ impl Inner {
             true => self.delete_directory(&container.name).await,
             false => Ok(()),
         };
-        let gone = self.remove_container(&container.id).await;
+        let gone = self.remove_container(&container.id, true).await;
         gone.map_err(|error| self.failed(&error))?;
         self.remove_volumes(Some(&container.name), |_| true).await?;
         directory
     }
 
-    /// Success as well when it is gone, or somebody else removes it just now.
-    pub(super) async fn remove_container(&self, id: &str) -> Result<(), EngineError> {
-        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+    /// Success as well when it is gone, or somebody else removes it just now. One that runs is only
+    /// removed by `force`; otherwise the engine refuses with 409.
+    pub(super) async fn remove_container(&self, id: &str, force: bool) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::new().force(force).v(true).build();
         let removed = self.call(async |docker| docker.remove_container(id, Some(options)).await);
         match removed.await {
             Err(EngineError::DockerResponseServerError { status_code: 409, message })
@@ -270,7 +300,7 @@ impl Inner {
     }
 
     /// Removes the volumes of ours (of one runner, if given) that `doomed` picks.
-    async fn remove_volumes(
+    pub(super) async fn remove_volumes(
         &self,
         runner: Option<&str>,
         doomed: impl Fn(&Volume) -> bool,
@@ -295,7 +325,7 @@ impl Inner {
     }
 
     /// Deletes the work directory, through a container where its files are not ours to delete.
-    async fn delete_directory(&self, name: &str) -> Result<()> {
+    pub(super) async fn delete_directory(&self, name: &str) -> Result<()> {
         let delete = || {
             let (workspaces, name) = (self.workspaces.clone(), name.to_owned());
             blocking(move || workspaces.delete(&name))
@@ -321,46 +351,25 @@ impl Inner {
         }
         delete().await?.map_err(|error| left(&error))
     }
+}
 
-    /// Deletes what is of no runner in `alive`, unless it is so young that it may be of one that began
-    /// after `alive` was made.
-    pub(super) async fn sweep(&self, alive: HashSet<String>) -> Result<()> {
-        let before = Utc::now() - HALF_MADE;
-        let orphan = |volume: &Volume| {
-            let owned = volume.labels.get(&labels::key("name")).is_some_and(|n| alive.contains(n));
-            !owned && labels::created(&volume.labels).is_none_or(|at| at < before)
-        };
-        let mut outcome = self.remove_volumes(None, orphan).await;
-        outcome = outcome.and(self.sweep_helpers().await);
-        if self.site().await?.shares_files {
-            let (workspaces, before) = (self.workspaces.clone(), SystemTime::from(before));
-            for name in blocking(move || workspaces.orphans(&alive, before)).await? {
-                tracing::info!(runner = name, "deleting a work directory that was left behind");
-                outcome = outcome.and(self.delete_directory(&name).await);
-            }
-        }
-        outcome
-    }
+/// Whether `container` was listed as one that nobody will start any more. Its engine may have been
+/// told to all the same, by a process that did not live to hear of it.
+fn never_starts(container: &Container) -> bool {
+    container.ended && labels::is_half_made(container)
+}
 
-    /// Helpers end within minutes; older ones lost the process that would have removed them.
-    async fn sweep_helpers(&self) -> Result<()> {
-        let label = format!("{}={}", labels::key("helper"), self.config.instance);
-        let filters = HashMap::from([("label".to_owned(), vec![label])]);
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        let listed = self.call(async |docker| docker.list_containers(Some(options)).await).await;
-        let before = Utc::now() - TimeDelta::minutes(10);
-        for helper in listed.map_err(|error| self.failed(&error))? {
-            let created = helper.labels.as_ref().and_then(labels::created);
-            let old = created.is_none_or(|at| at < before);
-            let Some(id) = helper.id.filter(|_| old) else { continue };
-            self.remove_container(&id).await.map_err(|error| self.failed(&error))?;
-        }
-        Ok(())
-    }
+fn started_after_all(container: &Container) -> Error {
+    Error::internal(
+        format!("The runner {} has been started after all.", container.name),
+        "Nothing is to be done: it is kept, and works.",
+    )
 }
 
 /// `work` on a thread that may block.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
         Error::internal(format!("Work on files broke off: {error}."), "Please report this.")
     })

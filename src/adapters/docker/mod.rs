@@ -16,9 +16,11 @@ mod labels;
 mod launching;
 mod lifecycle;
 mod logs;
+mod look;
 mod prune;
 mod spec;
 mod survey;
+mod sweep;
 mod usage;
 mod workspace;
 

@@ -4,11 +4,12 @@
 //! A marker beside each directory (`.INSTANCE@RUNNER`, holding the engine's address) says that it
 //! is ours: only marked directories are ever deleted. It is written first and goes last, so a crash
 //! in between leaves something that [`Workspaces::orphans`] finds: at the worst a marker that is
-//! empty, and then there is no directory yet.
+//! empty, and then there is no directory yet. Whoever launches the runner holds a lock on it
+//! meanwhile, which the kernel takes back when that process ends, however it ends.
 
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
@@ -48,6 +49,12 @@ enum Whose {
     Others,
     /// There is no marker.
     Nobodys,
+}
+
+/// Says to every process of this host that a launch is under way, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Hold {
+    _marker: File,
 }
 
 /// All work directories of one instance on one engine.
@@ -94,8 +101,9 @@ impl Workspaces {
         self.root.join(format!(".{}@{name}", self.instance))
     }
 
-    /// Makes the directory of the runner `name`, whose process is `owner`'s. Blocking.
-    pub(super) fn create(&self, name: &str, owner: Owner) -> Result<PathBuf> {
+    /// Makes the directory of the runner `name`, whose process is `owner`'s, and holds its launch.
+    /// Blocking.
+    pub(super) fn create(&self, name: &str, owner: Owner) -> Result<Hold> {
         let directory = self.path(name)?;
         let (mode, owner) = access(owner, rustix::process::geteuid().as_raw());
         self.open_root(mode)?;
@@ -113,6 +121,8 @@ impl Workspaces {
             .create_new(true)
             .open(self.marker(name))
             .map_err(failed)?;
+        // A file system without locks has none to be asked for either: the age decides then.
+        let _ = marker.lock();
         let made = marker
             .write_all(self.endpoint.as_bytes())
             .and_then(|()| DirBuilder::new().mode(0o700).create(&directory));
@@ -127,7 +137,17 @@ impl Workspaces {
             let _ = self.delete(name);
             return Err(failed(error));
         }
-        Ok(directory)
+        Ok(Hold { _marker: marker })
+    }
+
+    /// Whether the launch of the runner `name` was begun by a process of this host, and is no more
+    /// under way: it has ended, or its process has. Blocking.
+    pub(super) fn is_let_go(&self, name: &str) -> bool {
+        let Ok(mut marker) = File::open(self.marker(name)) else { return false };
+        let mut endpoint = String::new();
+        marker.try_lock_shared().is_ok()
+            && marker.read_to_string(&mut endpoint).is_ok()
+            && endpoint == self.endpoint
     }
 
     /// The root must be ours alone, or others could swap what is in it.

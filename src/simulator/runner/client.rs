@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::settings::Settings;
 use crate::simulator::{
     model::Conclusion,
-    runner_side::{PREFIX, Registered, Report, Told},
+    runner_side::{Deed, PREFIX, Registered, Report, Told},
 };
 
 /// How often a request is tried before the server counts as gone. The real runner tries for hours;
@@ -28,6 +28,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Client {
     http: Http<HttpConnector, Full<axum::body::Bytes>>,
     url: String,
+    name: String,
     session: String,
 }
 
@@ -48,8 +49,10 @@ impl Client {
         let mut client = Self {
             http: Http::builder(TokioExecutor::new()).build(connector),
             url: settings.url.clone(),
+            name: settings.name.clone(),
             session: String::new(),
         };
+        client.witness(None).await;
         let body = client.post("/register", &settings.registration).await?.body;
         let registered: Registered = parse("/register", &body)?;
         client.session = registered.session;
@@ -62,6 +65,13 @@ impl Client {
             StatusCode::NO_CONTENT => Ok(None),
             _ => parse("/poll", &answer.body).map(Some),
         }
+    }
+
+    /// Says what it does, once: the beginning of its process, or of a job.
+    pub(super) async fn witness(&self, job: Option<u64>) {
+        let deed = Deed { runner: self.name.clone(), job };
+        // Who does not hear it has gone, and so has all else that this runner works for.
+        let _ = self.post("/witness", &deed).await;
     }
 
     /// Tells that the job begins; false when it is another's by now.

@@ -117,6 +117,7 @@ impl<S: FnMut(&str)> Program<S> {
         if !matches!(self.client.started(work.id).await, Ok(true)) {
             return Ok(false);
         }
+        self.client.witness(Some(work.id)).await;
         self.say(&format!("Running job: {}", work.name));
         if let Err(error) = self.write_file(&work) {
             let folder = self.settings.work_folder.display();

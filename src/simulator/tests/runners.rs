@@ -11,7 +11,8 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{Client, REPO, github};
 use crate::simulator::{
-    Conclusion, Fault, JobSpec, JobStatus, LostJob, Often, Options, RunSpec, Simulator, runner,
+    Conclusion, Deed, Fault, JobSpec, JobStatus, LostJob, Often, Options, RunSpec, Simulator,
+    runner,
 };
 
 type Env = HashMap<&'static str, String>;
@@ -111,6 +112,8 @@ async fn a_runner_registers_by_token_runs_one_job_and_goes() {
     assert!(job.started_at.unwrap() >= job.created_at && job.completed_at >= job.started_at);
     assert!(work.path().join(format!("api/api/job-{}.txt", job.id)).is_file());
     assert!(github.runners().is_empty());
+    let said = [None, Some(job.id)].map(|job| Deed { runner: "one".to_owned(), job });
+    assert_eq!(github.deeds(), said);
 }
 
 #[tokio::test]

@@ -73,7 +73,11 @@ impl Daemon {
         // One that was killed leaves it, and the number may be somebody else's by now.
         let _ = std::fs::remove_file(self.at("pid"));
         let mut command = tokio::process::Command::new("dockerd");
-        command.args(["--iptables=false", "--bridge=none", "--shutdown-timeout=1"]);
+        command.args(["--debug", "--iptables=false", "--bridge=none", "--shutdown-timeout=1"]);
+        if let Ok(group) = std::env::var("CHAOS_CGROUP") {
+            // `tests/chaos` removes it: one that is killed leaves the groups of its containers.
+            command.arg(format!("--cgroup-parent=/{group}"));
+        }
         command.arg("--host").arg(self.address());
         command.arg("--containerd").arg(self.at("containerd.sock"));
         for (option, name) in
@@ -94,9 +98,13 @@ impl Daemon {
             }
         };
         if tokio::time::timeout(Duration::from_secs(60), answers).await.is_err() {
-            let log = std::fs::read_to_string(self.at("log")).unwrap_or_default();
-            panic!("the engine does not answer: {log}");
+            panic!("the engine does not answer: {}", self.log());
         }
+    }
+
+    /// What the engine has said, in all its lives.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.at("log")).unwrap_or_default()
     }
 
     /// Sends the engine a signal, as `kill` does.

@@ -12,12 +12,13 @@ mod world;
 use std::future::Future;
 use std::pin::Pin;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use self::daemon::Containers::{End, Live};
 use self::report::{Row, table};
 use self::scenarios::Failing::{Freezes, IsKilled, Restarts};
-use self::scenarios::{cuts, disks, engine, images, kills, many, outages};
+use self::scenarios::For::{Long, Moments};
+use self::scenarios::{By, Holds, cuts, disks, engine, images, kills, many, outages};
 
 /// Scenarios that run beside each other.
 const BESIDE: usize = 3;
@@ -32,15 +33,19 @@ fn scenarios(seed: u64, rounds: usize) -> Vec<Scenario> {
         };
     }
     scenarios! {
-        "service kill -9, token" => kills("token", seed, rounds * 3);
-        "service kill -9, jit" => kills("jit", seed + 1, rounds * 3);
-        "engine restarted, containers end" => engine(Restarts, End, seed, rounds);
-        "engine restarted, containers live" => engine(Restarts, Live, seed, rounds);
-        "engine killed, containers end" => engine(IsKilled, End, seed, rounds);
-        "engine killed, containers live" => engine(IsKilled, Live, seed, rounds);
-        "engine frozen" => engine(Freezes, End, seed, rounds);
-        "GitHub away beyond token, token" => outages("token", seed, rounds.div_ceil(3));
-        "GitHub away beyond token, jit" => outages("jit", seed, rounds.div_ceil(3));
+        "service kill -9, token" => kills(By::Token, seed, rounds * 3);
+        "service kill -9, jit" => kills(By::Jit, seed + 1, rounds * 3);
+        "service kill -9, webhooks" => kills(By::Webhook, seed + 2, rounds * 3);
+        "service kill -9, scale set" => kills(By::ScaleSet, seed + 3, rounds * 3);
+        "engine restarted, containers end" => engine(Restarts, End, Moments, seed, rounds);
+        "engine restarted, containers live" => engine(Restarts, Live, Moments, seed, rounds);
+        "engine killed, containers end" => engine(IsKilled, End, Moments, seed, rounds);
+        "engine killed, containers live" => engine(IsKilled, Live, Moments, seed, rounds);
+        "engine frozen" => engine(Freezes, End, Moments, seed, rounds);
+        "engine frozen for 40 s" => engine(Freezes, End, Long, seed, rounds.div_ceil(6));
+        "GitHub away beyond token, token" => outages(Holds::Token, seed, rounds.div_ceil(3));
+        "GitHub away beyond token, jit" => outages(Holds::Nothing, seed, rounds.div_ceil(3));
+        "GitHub away beyond token, app" => outages(Holds::Installation, seed, rounds.div_ceil(3));
         "network cut" => cuts(seed, rounds);
         "image removed" => images(seed, rounds.div_ceil(2));
         "disk full" => disks(seed, rounds.div_ceil(2));
@@ -75,10 +80,12 @@ async fn the_whole_chaos_run() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a network of its own: tests/chaos --short runs it"]
 async fn a_service_and_an_engine_that_are_killed_under_load_lose_and_leak_nothing() {
-    let killed = kills("service kill -9, jit", "jit", 1, 8);
-    let ended = engine("engine killed, containers end", IsKilled, End, 1, 2);
-    let (killed, ended) = tokio::join!(tokio::spawn(killed), tokio::spawn(ended));
-    let rows = [killed.expect("it ends"), ended.expect("it ends")];
+    let killed = kills("service kill -9, jit", By::Jit, 1, 8);
+    let of_set = kills("service kill -9, scale set", By::ScaleSet, 2, 6);
+    let ended = engine("engine killed, containers end", IsKilled, End, Moments, 1, 2);
+    let all = [killed.boxed(), of_set.boxed(), ended.boxed()].map(tokio::spawn);
+    let ended = futures::future::join_all(all).await;
+    let rows: Vec<_> = ended.into_iter().map(|row| row.expect("it ends")).collect();
     println!("{}", table(&rows));
     rows.iter().for_each(Row::check);
 }

@@ -1,34 +1,68 @@
 //! What fails, one kind of fault after the other.
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use runner_kit::simulator::{Fault, JobStatus, Often, Options};
+use runner_kit::simulator::{AppSpec, Fault, JobStatus, Often, Options};
 use rustix::process::Signal;
 
 use super::daemon::Containers;
 use super::report::Row;
 use super::world::World;
+use crate::support::app_key;
+use crate::support::hook::SECRET;
 
-/// How long a registration token lives here; GitHub's live for an hour.
-const TOKEN_LIFE: u64 = 8_000;
+/// How long registration tokens and those of an app live here; GitHub's live for an hour.
+const TOKEN_LIFE: Duration = Duration::from_secs(8);
+
+/// No job waits longer when it is only the service that fails, though its launch is cut again and
+/// again and the machine is busy. Were cut launches counted for a minute each, it would.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 const JIT: (&str, &str) = ("RUNNER_KIT_REGISTRATION", "jit");
+const TOKEN: (&str, &str) = (JIT.0, "token");
 
-fn env(registration: &'static str) -> [(&'static str, &'static str); 1] {
-    [(JIT.0, registration)]
+/// How the service comes to know of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// It asks every second, and registers by token.
+    Token,
+    /// It asks every second, and registers by JIT configuration.
+    Jit,
+    /// It is told by webhook, and asks once an hour beside.
+    Webhook,
+    /// It listens to a scale set, and asks once an hour beside.
+    ScaleSet,
 }
 
 /// Kills the service at `rounds` random moments, of which some are while it starts.
-pub(crate) async fn kills(
-    name: &'static str,
-    registration: &'static str,
-    seed: u64,
-    rounds: usize,
-) -> Row {
-    let options = Options::default();
-    let mut world = World::new(name, seed, Containers::End, options, &env(registration)).await;
+pub(crate) async fn kills(name: &'static str, by: By, seed: u64, rounds: usize) -> Row {
+    const HOURLY: (&str, &str) = ("RUNNER_KIT_POLL_INTERVAL", "3600");
+    let env: &[_] = match by {
+        By::Token => &[TOKEN],
+        By::Jit => &[JIT],
+        By::Webhook => &[JIT, HOURLY, ("RUNNER_KIT_WEBHOOK_SECRET", SECRET)],
+        By::ScaleSet => {
+            &[HOURLY, ("RUNNER_KIT_SCALE_SET", "pool"), ("RUNNER_KIT_REPOS", "octo-org/0")]
+        }
+    };
+    let mut world = World::new(name, seed, Containers::End, Options::default(), env).await;
+    match by {
+        By::Token | By::Jit => {}
+        By::Webhook => {
+            // The same address after each start: nobody else is in this network.
+            let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+            let address = free.expect("a free port");
+            world.flags = format!("--http {address}");
+            world.github.hook(&format!("http://{address}/webhooks/github"), SECRET);
+        }
+        By::ScaleSet => (world.repos, world.label) = (1, "pool"),
+    }
+    // A session whose killed owner had not yet heard of it keeps its jobs until it times out.
+    world.row.patience = (by != By::ScaleSet).then_some(PATIENCE);
+    world.row.wasted = 1;
     world.start();
     for round in 0..rounds {
         if round % 3 == 0 {
@@ -41,6 +75,15 @@ pub(crate) async fn kills(
     }
     world.recover(0).await;
     world.end().await
+}
+
+/// For how long an engine is away or frozen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// Up to three seconds.
+    Moments,
+    /// Longer than the service waits for an answer of the engine, which is 30 seconds.
+    Long,
 }
 
 /// How an engine fails.
@@ -59,16 +102,14 @@ pub(crate) async fn engine(
     name: &'static str,
     failing: Failing,
     containers: Containers,
+    lasting: For,
     seed: u64,
     rounds: usize,
 ) -> Row {
-    let mut world = World::new(name, seed, containers, Options::default(), &env("jit")).await;
-    // One that is told to end seems to stop what it is just starting, whatever it is to let live.
-    world.row.ends_jobs = match failing {
-        Failing::Restarts => true,
-        Failing::IsKilled => containers == Containers::End,
-        Failing::Freezes => false,
-    };
+    let mut world = World::new(name, seed, containers, Options::default(), &[JIT]).await;
+    if containers == Containers::End && failing != Failing::Freezes {
+        world.row.may_end = usize::MAX;
+    }
     world.start();
     world.recover(0).await;
     for _ in 0..rounds {
@@ -80,35 +121,63 @@ pub(crate) async fn engine(
             Failing::Freezes => world.engine.signal(Signal::STOP),
         }
         world.row.faults += 1;
-        world.live(100, 3_000).await;
+        match lasting {
+            For::Moments => world.live(100, 3_000).await,
+            For::Long => world.live(40_000, 40_000).await,
+        }
         match failing {
             Failing::Freezes => world.engine.signal(Signal::CONT),
             _ => world.engine.up().await,
         }
         world.recover(looks).await;
     }
+    if containers == Containers::Live {
+        // One that is told to end and sees no container running ends those that it is just starting,
+        // whatever it is to let live (moby's `Daemon.Shutdown`), and says so.
+        let all = world.engine.log();
+        world.row.may_end =
+            all.lines().filter(|line| line.contains("shutting down container")).count();
+    }
     world.end().await
 }
 
-/// GitHub's API refuses connections for longer than a registration token lives. Runners that are
-/// connected stay so: the API and the runners' service are not one.
-pub(crate) async fn outages(
-    name: &'static str,
-    registration: &'static str,
-    seed: u64,
-    rounds: usize,
-) -> Row {
+/// What the service holds that runs out while GitHub is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// A registration token.
+    Token,
+    /// Nothing: each runner is registered by a configuration of its own.
+    Nothing,
+    /// The token of an app's installation, which all its requests need.
+    Installation,
+}
+
+/// GitHub's API refuses connections for longer than a token lives. Runners that are connected stay
+/// so: the API and the runners' service are not one.
+pub(crate) async fn outages(name: &'static str, holds: Holds, seed: u64, rounds: usize) -> Row {
     let options = Options {
-        registration_token_lifetime: Duration::from_millis(TOKEN_LIFE),
+        registration_token_lifetime: TOKEN_LIFE,
+        installation_token_lifetime: TOKEN_LIFE,
         ..Options::default()
     };
-    let mut world = World::new(name, seed, Containers::End, options, &env(registration)).await;
+    let (private, public) = app_key();
+    let env: &[_] = match holds {
+        Holds::Token => &[TOKEN],
+        Holds::Nothing => &[JIT],
+        Holds::Installation => {
+            &[JIT, ("RUNNER_KIT_APP_ID", "7"), ("RUNNER_KIT_APP_KEY", private.as_str())]
+        }
+    };
+    let mut world = World::new(name, seed, Containers::End, options, env).await;
+    world.github.add_app(AppSpec::new(7, public));
+    world.github.install_app(7, "octo-org", None).expect("the organisation is there");
     world.start();
     world.recover(0).await;
     for _ in 0..rounds {
         world.live(200, 1_500).await;
         let looks = world.looks().await;
-        for path in ["/repos*", "/orgs*", "/user*", "/rate_limit"] {
+        let since = Instant::now();
+        for path in ["/repos*", "/orgs*", "/user*", "/rate_limit", "/app*", "/installation*"] {
             let inject = world.github.inject(Fault::Reset, &format!("* {path}"), Often::Always);
             inject.expect("a pattern");
         }
@@ -119,7 +188,10 @@ pub(crate) async fn outages(
             })
             .await;
         // The token that is held runs out meanwhile.
-        world.live(TOKEN_LIFE, TOKEN_LIFE + 2_000).await;
+        let life = u64::try_from(TOKEN_LIFE.as_millis()).unwrap_or_default();
+        world.live(life, life + 2_000).await;
+        let lasted = since.elapsed();
+        assert!(lasted > TOKEN_LIFE, "the token has outlived the outage of {lasted:?}");
         world.github.clear_faults();
         world.recover(looks).await;
     }
@@ -129,8 +201,8 @@ pub(crate) async fn outages(
 /// The network is cut: requests of the service hang or are reset, or took effect before their
 /// answer was lost; runners lose their connections.
 pub(crate) async fn cuts(name: &'static str, seed: u64, rounds: usize) -> Row {
-    let mut world = World::new(name, seed, Containers::End, Options::default(), &env("jit")).await;
-    world.row.ends_jobs = true;
+    let mut world = World::new(name, seed, Containers::End, Options::default(), &[JIT]).await;
+    world.row.may_end = usize::MAX;
     world.start();
     world.recover(0).await;
     for round in 0..rounds {
@@ -151,8 +223,7 @@ pub(crate) async fn cuts(name: &'static str, seed: u64, rounds: usize) -> Row {
 
 /// The image is removed, and comes again.
 pub(crate) async fn images(name: &'static str, seed: u64, rounds: usize) -> Row {
-    let mut world =
-        World::new(name, seed, Containers::End, Options::default(), &env("token")).await;
+    let mut world = World::new(name, seed, Containers::End, Options::default(), &[TOKEN]).await;
     world.start();
     world.recover(0).await;
     for _ in 0..rounds {
@@ -200,7 +271,7 @@ impl Drop for Disk {
 pub(crate) async fn disks(name: &'static str, seed: u64, rounds: usize) -> Row {
     let env = [JIT, ("RUNNER_KIT_MIN_FREE_DISK", "8m")];
     let mut world = World::new(name, seed, Containers::End, Options::default(), &env).await;
-    world.row.ends_jobs = true;
+    world.row.may_end = usize::MAX;
     let disk = Disk::new(world.work_dir());
     world.start();
     world.recover(0).await;
@@ -218,7 +289,7 @@ pub(crate) async fn disks(name: &'static str, seed: u64, rounds: usize) -> Row {
 
 /// Kills the service while `count` runners are at work; how long the next one takes to tell them all.
 pub(crate) async fn many(name: &'static str, seed: u64, count: u32, rounds: usize) -> Row {
-    let mut world = World::new(name, seed, Containers::End, Options::default(), &env("jit")).await;
+    let mut world = World::new(name, seed, Containers::End, Options::default(), &[JIT]).await;
     world.max_runners = count as usize;
     let run = world.queue(count, Duration::from_secs(3_600));
     world.start();

@@ -1,11 +1,12 @@
 //! A simulated GitHub with work, an engine that can be harmed, and the real program.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use runner_kit::interfaces::demo::image;
 use runner_kit::simulator::{
-    Conclusion, JobSpec, JobStatus, Options, RepoSpec, RunSpec, Simulator, TOKEN,
+    Conclusion, Job, JobSpec, JobStatus, Options, RepoSpec, RunSpec, Simulator, TOKEN,
 };
 use serde_json::Value;
 use tokio::process::Child;
@@ -58,6 +59,12 @@ pub(crate) struct World {
     pub(crate) row: Row,
     image: String,
     pub(crate) max_runners: usize,
+    /// Work comes in so many repositories,
+    pub(crate) repos: u64,
+    /// and its jobs want this label.
+    pub(crate) label: &'static str,
+    /// What else the service is told when it starts.
+    pub(crate) flags: String,
     service: Option<Child>,
 }
 
@@ -90,9 +97,12 @@ impl World {
         ];
         let given = env.iter().map(|(name, value)| (*name, (*value).to_owned()));
         let home = Home::new(own.into_iter().chain(given));
-        let (dice, row) = (Dice::new(seed), Row::new(name));
+        let (dice, mut row) = (Dice::new(seed), Row::new(name));
+        // Whatever is under way when a fault strikes.
+        row.wasted = RUNNERS;
         let (max_runners, service) = (RUNNERS, None);
-        Self { github, engine, home, dice, row, image, max_runners, service }
+        let (repos, label, flags) = (REPOS, "self-hosted", String::new());
+        Self { github, engine, home, dice, row, image, max_runners, repos, label, flags, service }
     }
 
     /// Queues one run of so many jobs that take this long.
@@ -111,7 +121,7 @@ impl World {
         let work = self.work_dir();
         let max = self.max_runners;
         let line = format!("runner start --max-runners {max} --runner-work-dir {}", work.display());
-        self.service = Some(self.home.spawn(&line));
+        self.service = Some(self.home.spawn(&format!("{line} {}", self.flags)));
     }
 
     /// Kills the service as `kill -9` does.
@@ -139,10 +149,11 @@ impl World {
         while self.github.look(|state| state.jobs().count() - state.count(JobStatus::Completed))
             < LOAD
         {
-            let repo = format!("octo-org/{}", self.dice.within(0, REPOS - 1));
+            let repo = format!("octo-org/{}", self.dice.within(0, self.repos - 1));
             let legs = u32::try_from(self.dice.within(1, 5)).unwrap_or(1);
             let takes = self.dice.millis(50, 700);
-            let run = RunSpec::new("ci").matrix("build", legs, |job: JobSpec| job.takes(takes));
+            let leg = |job: JobSpec| job.labels([self.label]).takes(takes);
+            let run = RunSpec::new("ci").matrix("build", legs, leg);
             self.github.queue_run(&repo, run).expect("the repository is there");
         }
     }
@@ -204,17 +215,27 @@ impl World {
         }
         self.row.settled = since.elapsed();
         let jobs = self.github.jobs();
-        let failed =
-            |job: &&runner_kit::simulator::Job| job.conclusion == Some(Conclusion::Failure);
+        let failed = |job: &&Job| job.conclusion == Some(Conclusion::Failure);
+        let mut runs = BTreeMap::<u64, u32>::new();
+        let deeds = self.github.deeds();
+        deeds.iter().filter_map(|deed| deed.job).for_each(|job| *runs.entry(job).or_default() += 1);
+        let runs = |job: &&Job| runs.get(&job.id).copied().unwrap_or_default();
+        let is_lost = |job: &&Job| match job.conclusion {
+            Some(Conclusion::Success) => runs(job) == 0,
+            conclusion => conclusion.is_none(),
+        };
         self.row.queued = jobs.len();
-        self.row.run = jobs.iter().filter(|job| job.begun > 0).count();
-        self.row.lost = jobs.iter().filter(|job| job.status != JobStatus::Completed).count();
+        self.row.run = jobs.iter().filter(|job| runs(job) > 0).count();
+        self.row.lost = jobs.iter().filter(is_lost).count();
         self.row.ended = jobs.iter().filter(failed).count();
-        self.row.twice = jobs.iter().filter(|job| job.begun > 1).count();
-        self.row.runners = self.github.look(|state| state.departed().len());
+        self.row.twice = jobs.iter().filter(|job| job.begun.max(runs(job)) > 1).count();
+        self.row.runners = deeds.iter().filter(|deed| deed.job.is_none()).count();
+        let waits = jobs.iter().filter_map(|job| (job.started_at? - job.queued_at).to_std().ok());
+        self.row.waited = waits.max().unwrap_or_default();
         self.row.leaked = left.len();
         if self.row.lost + self.row.twice + self.row.leaked > 0
-            || self.row.ended > self.row.spared()
+            || self.row.ended > self.row.may_end
+            || self.row.patience.is_some_and(|most| self.row.waited > most)
         {
             let status = self.status().await;
             let failed: Vec<_> = jobs.iter().filter(failed).collect();

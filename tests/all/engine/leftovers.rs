@@ -4,7 +4,9 @@ use std::os::unix::fs::symlink;
 use std::time::SystemTime;
 
 use bollard::models::{ContainerCreateBody, VolumeCreateRequest};
-use bollard::query_parameters::{CreateContainerOptions, RemoveContainerOptionsBuilder};
+use bollard::query_parameters::{
+    CreateContainerOptions, CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+};
 
 use super::*;
 use crate::support::image::TAG;
@@ -59,6 +61,73 @@ async fn orphaned_volumes_and_work_directories_are_swept_and_fresh_or_living_one
     let mut volumes = world.volumes().await;
     volumes.sort();
     assert_eq!(volumes, [kept, fresh]);
+}
+
+/// A container as one leaves it who is killed between its creation and its start, with its marker.
+async fn half_made(world: &World, name: &str) -> (String, fs::File) {
+    let (name, created) = (world.name(name), chrono::Utc::now().to_rfc3339());
+    let labels = [
+        ("managed", "true"),
+        ("instance", &world.instance),
+        ("repo", "octo-org/website"),
+        ("name", &name),
+        ("created", &created),
+    ];
+    let labels =
+        labels.map(|(key, value)| (format!("io.ipfs-accelerate.runner.{key}"), value.to_owned()));
+    let body = ContainerCreateBody {
+        image: Some(TAG.to_owned()),
+        env: Some(vec!["TEST_SCRIPT=sleep 60".to_owned()]),
+        labels: Some(labels.into()),
+        ..ContainerCreateBody::default()
+    };
+    fs::create_dir_all(world.work.join(&name)).unwrap();
+    let path = world.work.join(format!(".{}@{name}", world.instance));
+    let marker = fs::File::create(&path).unwrap();
+    marker.lock().unwrap();
+    let endpoint = std::env::var("DOCKER_HOST");
+    let endpoint = endpoint.unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
+    fs::write(path, endpoint).unwrap();
+    let options = CreateContainerOptionsBuilder::new().name(&name).build();
+    let made = world.docker.create_container(Some(options), body).await;
+    (made.unwrap().id, marker)
+}
+
+#[tokio::test]
+async fn a_launch_whose_process_was_killed_is_over_at_once_and_one_that_is_held_is_not() {
+    let world = World::new("cut", "sleep 60").await;
+    let (_, hold) = half_made(&world, "r").await;
+    let container = world.only().await;
+    assert!(!container.ended, "another process launches it");
+
+    // The kernel does this when a process ends, however it ends.
+    drop(hold);
+    let container = world.only().await;
+    assert!(container.ended && container.status == "created", "{container:?}");
+    let ended = world.engine.stop(&container).await.unwrap();
+    assert_eq!(ended.exit_code, None, "it never began");
+    world.engine.remove(&container).await.unwrap();
+    world.assert_nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn a_container_that_is_started_after_its_process_was_killed_is_kept_with_all_that_it_has() {
+    let world = World::new("late", "sleep 60").await;
+    let (id, hold) = half_made(&world, "r").await;
+    drop(hold);
+    let container = world.only().await;
+    assert!(container.ended);
+    // The engine carries out what the dead have asked for.
+    world.docker.start_container(&id, None).await.unwrap();
+    for refused in
+        [world.engine.stop(&container).await.map(drop), world.engine.remove(&container).await]
+    {
+        let error = refused.unwrap_err();
+        assert!(error.message.contains("has been started after all"), "{error}");
+    }
+    let container = world.only().await;
+    assert!(!container.ended && container.status == "running", "{container:?}");
+    assert!(world.work.join(&container.name).exists());
 }
 
 #[tokio::test]

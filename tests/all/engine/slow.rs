@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -20,8 +20,11 @@ struct Slow {
     asked: Semaphore,
     go: Semaphore,
     listed: Mutex<Vec<Value>>,
+    /// The labels of what it has created last.
+    labels: Mutex<Value>,
     /// Whether it answers nothing but errors.
     is_away: AtomicBool,
+    start_fails: AtomicBool,
 }
 
 /// An engine in the midst of a launch of the runner `r-1`, which works under `work`.
@@ -32,23 +35,43 @@ async fn in_the_midst(
         asked: Semaphore::new(0),
         go: Semaphore::new(0),
         listed: Mutex::default(),
+        labels: Mutex::default(),
         is_away: AtomicBool::new(false),
+        start_fails: AtomicBool::new(false),
     });
     let start = async |State(slow): State<Arc<Slow>>| {
         slow.asked.add_permits(1);
         slow.go.acquire().await.unwrap().forget();
-        let is_away = slow.is_away.load(Ordering::SeqCst);
-        if is_away { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::NO_CONTENT }
+        let fails = |flag: &AtomicBool| flag.load(Ordering::SeqCst);
+        if fails(&slow.is_away) || fails(&slow.start_fails) {
+            StatusCode::INTERNAL_SERVER_ERROR
+        } else {
+            StatusCode::NO_CONTENT
+        }
     };
     let list = async |State(slow): State<Arc<Slow>>| match slow.is_away.load(Ordering::SeqCst) {
         true => Err(StatusCode::INTERNAL_SERVER_ERROR),
         false => Ok(Json(slow.listed.lock().unwrap().clone())),
     };
+    let create = async |State(slow): State<Arc<Slow>>, Json(body): Json<Value>| {
+        *slow.labels.lock().unwrap() = body["Labels"].clone();
+        (StatusCode::CREATED, Json(json!({"Id": "c0ffee", "Warnings": []})))
+    };
+    let remove = async |RawQuery(query): RawQuery| {
+        let is_forced = query.unwrap_or_default().contains("force=true");
+        let refusal = json!({"message": "You cannot remove a running container c0ffee."});
+        if is_forced {
+            (StatusCode::OK, Json(json!({})))
+        } else {
+            (StatusCode::CONFLICT, Json(refusal))
+        }
+    };
     let info = json!({"OSType": "linux", "DockerRootDir": "/"});
     let app = Router::new()
         .route("/info", get(async || Json(info)))
         .route("/images/{name}/json", get(async || Json(json!({"Id": "sha256:00"}))))
-        .route("/containers/create", post(async || created()))
+        .route("/containers/create", post(create))
+        .route("/containers/{id}", delete(remove))
         .route("/containers/{id}/start", post(start))
         .route("/containers/json", get(list))
         .route("/volumes", get(async || Json(json!({"Volumes": []}))))
@@ -73,10 +96,6 @@ async fn in_the_midst(
     let launched = tokio::spawn(async move { launcher.launch(&launch).await });
     tokio::time::timeout(PATIENCE, slow.asked.acquire()).await.unwrap().unwrap().forget();
     (engine, slow, launched)
-}
-
-fn created() -> (StatusCode, Json<Value>) {
-    (StatusCode::CREATED, Json(json!({"Id": "c0ffee", "Warnings": []})))
 }
 
 #[tokio::test]
@@ -140,4 +159,21 @@ async fn a_launch_that_fails_while_the_engine_is_away_takes_nothing_from_a_conta
     let containers = engine.containers().await.unwrap();
     let ended: Vec<_> = containers.iter().map(|c| (c.name.as_str(), c.ended)).collect();
     assert_eq!(ended, [("r-1", true), ("r-2", false)]);
+}
+
+/// One that was frozen does afterwards what it was asked to, though nobody waits for it any more.
+#[tokio::test]
+async fn a_runner_whose_start_was_answered_too_late_is_launched_and_keeps_what_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let work = directory.path().join("work");
+    let (engine, slow, launched) = in_the_midst(&work).await;
+    let labels = slow.labels.lock().unwrap().clone();
+    let runs = json!({"Id": "c0ffee", "Names": ["/r-1"], "State": "running", "Labels": labels});
+    *slow.listed.lock().unwrap() = vec![runs];
+    slow.start_fails.store(true, Ordering::SeqCst);
+    slow.go.add_permits(1);
+    assert_eq!(launched.await.unwrap().unwrap(), "c0ffee");
+    assert!(work.join("r-1").exists());
+    let containers = engine.containers().await.unwrap();
+    assert_eq!((containers.len(), containers[0].ended), (1, false));
 }

@@ -20,6 +20,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use rsa::pkcs1::EncodeRsaPrivateKey;
+use rsa::pkcs8::{EncodePublicKey, LineEnding};
+use rsa::{RsaPrivateKey, rand_core::OsRng};
 use runner_kit::config::{
     Bounds, DockerAccess, EngineKind, Profile, PullPolicy, RegistrationKind, RunnerConfig,
     RunnerEnv, ScopeKind,
@@ -78,6 +81,14 @@ pub(crate) fn config(instance: &str, work_dir: PathBuf, script: &str) -> RunnerC
         bounds: Bounds::default(),
         runner_env: RunnerEnv(vec![("TEST_SCRIPT".to_owned(), script.to_owned())]),
     }
+}
+
+/// A new key of an app: as the environment holds it, and as GitHub knows it.
+pub(crate) fn app_key() -> (String, String) {
+    let key = RsaPrivateKey::new(&mut OsRng, 2048).expect("a key");
+    let public = key.to_public_key().to_public_key_pem(LineEnding::LF).expect("a public key");
+    let private = key.to_pkcs1_pem(LineEnding::LF).expect("a private key").replace('\n', "\\n");
+    (private, public)
 }
 
 /// The status and the JSON of the answer to `request` with `body`.

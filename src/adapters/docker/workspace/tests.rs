@@ -47,7 +47,8 @@ fn a_root_that_is_relative_or_climbs_is_refused() {
 #[test]
 fn a_work_directory_is_private_and_leaves_nothing() {
     let (_directory, workspaces) = world();
-    let path = workspaces.create("r-1", us()).unwrap();
+    workspaces.create("r-1", us()).unwrap();
+    let path = workspaces.path("r-1").unwrap();
     assert_eq!((mode(workspaces.root()), mode(&path)), (0o700, 0o700));
     fs::create_dir_all(path.join("a/b")).unwrap();
     workspaces.delete("r-1").unwrap();
@@ -58,7 +59,8 @@ fn a_work_directory_is_private_and_leaves_nothing() {
 #[test]
 fn a_user_that_nobody_can_tell_gets_an_open_directory_in_a_closed_root() {
     let (_directory, workspaces) = world();
-    let path = workspaces.create("r-1", Owner::Anyone).unwrap();
+    workspaces.create("r-1", Owner::Anyone).unwrap();
+    let path = workspaces.path("r-1").unwrap();
     assert_eq!((mode(workspaces.root()), mode(&path)), (0o700, 0o777));
     fs::set_permissions(workspaces.root(), Permissions::from_mode(0o755)).unwrap();
     let error = workspaces.create("r-2", Owner::Anyone).unwrap_err();
@@ -108,11 +110,13 @@ fn deletion_does_not_follow_links() {
     fs::create_dir(&precious).unwrap();
     fs::write(precious.join("file"), "x").unwrap();
 
-    let path = workspaces.create("r-1", us()).unwrap();
+    workspaces.create("r-1", us()).unwrap();
+    let path = workspaces.path("r-1").unwrap();
     symlink(&precious, path.join("inner")).unwrap();
     workspaces.delete("r-1").unwrap();
 
-    let path = workspaces.create("r-2", us()).unwrap();
+    workspaces.create("r-2", us()).unwrap();
+    let path = workspaces.path("r-2").unwrap();
     fs::remove_dir(&path).unwrap();
     symlink(&precious, &path).unwrap();
     workspaces.delete("r-2").unwrap();
@@ -142,7 +146,8 @@ fn a_directory_that_is_not_marked_as_ours_is_neither_taken_nor_deleted() {
 #[test]
 fn the_directory_of_a_living_runner_is_not_taken_by_a_second_of_its_name() {
     let (_directory, workspaces) = world();
-    let path = workspaces.create("r-1", us()).unwrap();
+    workspaces.create("r-1", us()).unwrap();
+    let path = workspaces.path("r-1").unwrap();
     fs::write(path.join("file"), "x").unwrap();
     assert!(workspaces.create("r-1", us()).is_err());
     assert!(path.join("file").exists());
@@ -163,6 +168,20 @@ fn orphans_are_what_is_ours_old_enough_and_without_a_runner() {
     assert_eq!(workspaces.orphans(&alive, later), ["orphan"]);
     let earlier = SystemTime::now() - Duration::from_secs(60);
     assert_eq!(workspaces.orphans(&alive, earlier), Vec::<String>::new());
+}
+
+#[test]
+fn a_launch_is_let_go_when_the_process_that_holds_it_ends_and_not_before() {
+    let (_directory, workspaces) = world();
+    assert!(!workspaces.is_let_go("r-1"), "nobody here has begun it");
+    let hold = workspaces.create("r-1", us()).unwrap();
+    assert!(!workspaces.is_let_go("r-1"));
+    drop(hold);
+    assert!(workspaces.is_let_go("r-1"));
+    let elsewhere = Workspaces::new(workspaces.root(), "one", "unix:///other.sock".to_owned());
+    assert!(!elsewhere.is_let_go("r-1"), "it was launched on another engine");
+    workspaces.delete("r-1").unwrap();
+    assert!(!workspaces.is_let_go("r-1"));
 }
 
 #[test]
