@@ -22,6 +22,7 @@ async fn listed(world: &World) -> Vec<Scope> {
     world.github.change(|state| std::mem::take(&mut state.listings))
 }
 
+/// llama.cpp#7893: registrations that nobody used were left, until GitHub took no more.
 #[tokio::test(start_paused = true)]
 async fn a_service_killed_between_registration_and_container_leaves_nothing_although_no_job_waits()
 {
