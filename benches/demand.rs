@@ -20,6 +20,7 @@ use std::time::Duration;
 use rows::budget::budget;
 use rows::burst::{burst, jit};
 use rows::growth::{growth, is_simulator};
+use rows::overload::{is_client, overload};
 use rows::pickup::{Way, pickup, warm};
 
 fn main() {
@@ -31,7 +32,7 @@ fn main() {
         tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    if runtime.block_on(is_simulator()) {
+    if runtime.block_on(async { is_simulator().await || is_client().await }) {
         return;
     }
     let minutes = word(1).parse().unwrap_or(10.0);
@@ -47,6 +48,7 @@ fn main() {
             "idle" => budget(1_000, 0, 120, minutes).await,
             "active" => budget(500, 50, 15, minutes).await,
             "growth" => growth(number(1_000)).await,
+            "overload" => overload(number(120) as u64).await,
             other => panic!("no such row: {other}"),
         }
     });

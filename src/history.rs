@@ -41,13 +41,20 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct History {
     file: Option<PathBuf>,
-    entries: Mutex<VecDeque<Entry>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    entries: VecDeque<Entry>,
+    /// Lines of the file.
+    lines: usize,
 }
 
 impl History {
     /// A history that ends with the process.
     pub fn in_memory() -> Self {
-        Self { file: None, entries: Mutex::default() }
+        Self { file: None, kept: Mutex::default() }
     }
 
     /// The history in `directory`, which is made when it is missing. Lines that can't be read (a
@@ -57,29 +64,15 @@ impl History {
         let failed = |error| cannot_write(&file, error);
         // Last words of jobs are nobody else's business.
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-        let mut lines = 0;
-        let mut entries = VecDeque::new();
-        if file.exists() {
-            for line in BufReader::new(File::open(&file).map_err(failed)?).lines() {
-                lines += 1;
-                if let Ok(entry) = serde_json::from_str::<Entry>(&line.map_err(failed)?) {
-                    entries.push_back(entry);
-                }
-            }
-        }
-        entries.retain(|entry| now - entry.at < OLDEST);
-        while entries.len() > MOST {
-            entries.pop_front();
-        }
-        if lines > entries.len() {
-            rewrite(&file, &entries).map_err(failed)?;
-        }
-        Ok(Self { file: Some(file), entries: Mutex::new(entries) })
+        let entries = compact(&file, now).map_err(failed)?;
+        let lines = entries.len();
+        Ok(Self { file: Some(file), kept: Mutex::new(Kept { entries, lines }) })
     }
 
     /// Remembers `entry`. A container is remembered once, however often its end is reported.
     pub fn record(&self, entry: Entry) -> Result<()> {
-        let mut entries = self.lock();
+        let mut kept = self.lock();
+        let Kept { entries, lines } = &mut *kept;
         if entries.iter().any(|known| known.container_id == entry.container_id) {
             return Ok(());
         }
@@ -88,21 +81,48 @@ impl History {
             entries.pop_front();
         }
         let Some(file) = &self.file else { return Ok(()) };
-        append(file, &entry).map_err(|error| cannot_write(file, error))
+        let failed = |error| cannot_write(file, error);
+        append(file, &entry).map_err(failed)?;
+        *lines += 1;
+        if *lines >= 2 * MOST {
+            // Read anew: another process may have written there too.
+            *lines = compact(file, entry.at).map_err(failed)?.len();
+        }
+        Ok(())
     }
 
     /// The runner whose name is `key`, or whose container id alone begins with it.
     pub fn find(&self, key: &str) -> Option<Entry> {
-        let entries = self.lock();
+        let entries = &self.lock().entries;
         let named = entries.iter().rev().find(|entry| entry.runner_name == key);
         let mut begun = entries.iter().filter(|entry| entry.container_id.starts_with(key));
         let only = begun.next().filter(|_| begun.next().is_none());
         named.or(only).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads the file, and leaves in it what is to be remembered.
+fn compact(file: &Path, now: DateTime<Utc>) -> std::io::Result<VecDeque<Entry>> {
+    let mut lines = 0;
+    let mut entries = VecDeque::new();
+    if file.exists() {
+        for line in BufReader::new(File::open(file)?).lines() {
+            lines += 1;
+            if let Ok(entry) = serde_json::from_str::<Entry>(&line?) {
+                entries.push_back(entry);
+            }
+        }
+    }
+    entries.retain(|entry| now - entry.at < OLDEST);
+    entries.drain(..entries.len().saturating_sub(MOST));
+    if lines > entries.len() {
+        rewrite(file, &entries)?;
+    }
+    Ok(entries)
 }
 
 fn append(file: &Path, entry: &Entry) -> std::io::Result<()> {
@@ -165,7 +185,7 @@ mod tests {
         let history = History::in_memory();
         history.record(entry(1, 39)).unwrap();
         history.record(Entry { why: "again".into(), ..entry(1, 39) }).unwrap();
-        assert_eq!(history.lock().len(), 1);
+        assert_eq!(history.lock().entries.len(), 1);
         assert_eq!(history.find("ipfs-1").unwrap().why, "it has finished");
     }
 
@@ -175,12 +195,26 @@ mod tests {
         let history = History::open(directory.path(), now()).unwrap();
         history.record(entry(5_000, 1)).unwrap();
         (0..1_100).for_each(|number| history.record(entry(number, 39)).unwrap());
-        assert_eq!(history.lock().len(), 1_000);
+        assert_eq!(history.lock().entries.len(), 1_000);
         let again = History::open(directory.path(), now()).unwrap();
         assert_eq!((again.find("ipfs-5000"), again.find("ipfs-99")), (None, None));
         assert!(again.find("ipfs-100").is_some());
         let lines = fs::read_to_string(directory.path().join("history.jsonl")).unwrap();
         assert_eq!(lines.lines().count(), 1_000);
+    }
+
+    #[test]
+    fn the_file_is_bounded_while_the_service_runs() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("history.jsonl");
+        let history = History::open(directory.path(), now()).unwrap();
+        let lines = || fs::read_to_string(&file).unwrap().lines().count();
+        (0..1_999).for_each(|number| history.record(entry(number, 39)).unwrap());
+        assert_eq!(lines(), 1_999);
+        (1_999..4_500).for_each(|number| history.record(entry(number, 39)).unwrap());
+        assert!((1_000..2_000).contains(&lines()), "{} lines", lines());
+        let again = History::open(directory.path(), now()).unwrap();
+        assert!(again.find("ipfs-4499").is_some() && again.find("ipfs-3499").is_none());
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! How long each step on a runner's way takes, and how many jobs began and ended, since the process
-//! began. Numbers alone: who shows them knows a format for them. Nothing is decided by them.
+//! How long each step on a runner's way and each part of the loop takes, and how many jobs began and
+//! ended, since the process began. Numbers alone: who shows them knows a format for them. Nothing is decided by them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::model::Repo;
+use crate::model::{JobResult, Repo};
 
 /// Repositories that are told apart; the jobs of further ones are counted together, for every series
 /// costs whoever stores it.
@@ -15,6 +15,12 @@ const MOST_REPOS: usize = 100;
 const STEPS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
     1_800.0, 3_600.0, 21_600.0,
+];
+
+/// Upper bounds of what a part of the loop takes, in seconds: from a decision about nothing to a pass
+/// that waits for GitHub's limits.
+const PARTS: &[f64] = &[
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
 ];
 
 /// Upper bounds of what jobs take, in seconds, as the Actions Runner Controller has them
@@ -71,6 +77,31 @@ impl Step {
             Self::Online => "online",
             Self::Busy => "busy",
             Self::Clean => "clean",
+        }
+    }
+}
+
+/// A part of what the loop does again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Engine and GitHub are asked for the runners.
+    Look,
+    /// All that is known is acted upon; the loop does nothing else meanwhile.
+    Decide,
+    /// The demand is asked for, until it is acted upon.
+    Pass,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Look, Self::Decide, Self::Pass];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Look => "look",
+            Self::Decide => "decide",
+            Self::Pass => "pass",
         }
     }
 }
@@ -145,12 +176,25 @@ impl Histogram {
 pub struct Jobs {
     /// Those that our runners began.
     pub started: u64,
-    /// Those that our runners ended.
-    pub completed: u64,
     /// From queued to begun.
     pub startup: Histogram,
+    /// Those that our runners ended, by how they ended; none where nobody told.
+    pub ended: BTreeMap<Option<JobResult>, Ends>,
+}
+
+/// Jobs that ended alike.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ends {
+    /// How many.
+    pub count: u64,
     /// From begun to ended.
     pub execution: Histogram,
+}
+
+impl Ends {
+    fn none() -> Self {
+        Self { count: 0, execution: Histogram::new(JOBS) }
+    }
 }
 
 /// All numbers at one moment.
@@ -158,6 +202,8 @@ pub struct Jobs {
 pub struct Reading {
     /// How long each step took.
     pub steps: BTreeMap<Step, Histogram>,
+    /// How long each part of the loop took.
+    pub parts: BTreeMap<Part, Histogram>,
     /// Jobs by repository; those of further repositories, and of unknown ones, are under none.
     pub jobs: BTreeMap<Option<Repo>, Jobs>,
     /// What failed, and how often.
@@ -173,6 +219,7 @@ impl Default for Metrics {
         Self(Mutex::new(Reading {
             // Those that have not happened yet are told too.
             steps: Step::ALL.map(|step| (step, Histogram::new(STEPS))).into(),
+            parts: Part::ALL.map(|part| (part, Histogram::new(PARTS))).into(),
             jobs: [(None, Jobs::none())].into(),
             failures: Failing::ALL.map(|what| (what, 0)).into(),
         }))
@@ -181,8 +228,12 @@ impl Default for Metrics {
 
 impl Jobs {
     fn none() -> Self {
-        let none = Histogram::new(JOBS);
-        Self { started: 0, completed: 0, startup: none.clone(), execution: none }
+        Self { started: 0, startup: Histogram::new(JOBS), ended: BTreeMap::new() }
+    }
+
+    /// How many our runners ended.
+    pub fn completed(&self) -> u64 {
+        self.ended.values().map(|ends| ends.count).sum()
     }
 }
 
@@ -190,6 +241,13 @@ impl Metrics {
     /// `step` took this long, once.
     pub fn took(&self, step: Step, took: Duration) {
         if let Some(histogram) = self.lock().steps.get_mut(&step) {
+            histogram.add(took);
+        }
+    }
+
+    /// `part` of the loop took this long, once.
+    pub fn worked(&self, part: Part, took: Duration) {
+        if let Some(histogram) = self.lock().parts.get_mut(&part) {
             histogram.add(took);
         }
     }
@@ -202,11 +260,17 @@ impl Metrics {
         });
     }
 
-    /// A runner of ours ended a job of `repo` that took so long, where that is known.
-    pub fn job_completed(&self, repo: Option<&Repo>, took: Option<Duration>) {
+    /// A runner of ours ended a job of `repo` in this way, and it took so long, where that is known.
+    pub fn job_completed(
+        &self,
+        repo: Option<&Repo>,
+        result: Option<JobResult>,
+        took: Option<Duration>,
+    ) {
         self.with_jobs(repo, |jobs| {
-            jobs.completed += 1;
-            took.into_iter().for_each(|took| jobs.execution.add(took));
+            let ends = jobs.ended.entry(result).or_insert_with(Ends::none);
+            ends.count += 1;
+            took.into_iter().for_each(|took| ends.execution.add(took));
         });
     }
 
@@ -260,20 +324,22 @@ mod tests {
         for number in 0..MOST_REPOS + 20 {
             metrics.job_started(Some(&repo(number)), Some(Duration::from_secs(2)));
         }
-        metrics.job_completed(Some(&repo(0)), Some(Duration::from_secs(7)));
-        metrics.job_completed(None, None);
+        let (result, took) = (Some(JobResult::Failed), Some(Duration::from_secs(7)));
+        metrics.job_completed(Some(&repo(0)), result, took);
+        metrics.job_completed(None, None, None);
         let jobs = metrics.read().jobs;
         assert_eq!(jobs.len(), MOST_REPOS + 1);
         assert_eq!(jobs.values().map(|jobs| jobs.started).sum::<u64>(), 120);
         let (first, rest) = (&jobs[&Some(repo(0))], &jobs[&None]);
-        assert_eq!((first.started, first.completed, first.execution.sum()), (1, 1, 7.0));
-        assert_eq!((rest.started, rest.completed, rest.execution.count()), (20, 1, 0));
+        assert_eq!((first.started, first.ended[&result].execution.sum()), (1, 7.0));
+        assert_eq!((rest.started, rest.ended[&None].execution.count()), (20, 0));
+        assert_eq!((first.completed(), rest.completed()), (1, 1));
         assert_eq!(rest.startup.sum(), 40.0);
     }
 
     #[test]
     fn bounds_grow() {
-        for bounds in [STEPS, JOBS] {
+        for bounds in [STEPS, PARTS, JOBS] {
             assert!(bounds.is_sorted_by(|one, next| one < next));
         }
     }

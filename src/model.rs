@@ -6,6 +6,7 @@
 mod heartbeat;
 mod labels;
 mod names;
+mod result;
 mod secrets;
 mod told;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use heartbeat::{Heartbeat, Said};
 pub use labels::{Labels, is_hosted, served_by};
 pub use names::{REPO_PATTERN, Repo, Scope, is_owner};
+pub use result::{Ending, JobResult};
 pub use secrets::{REDACTED, names_a_secret, redacted};
 pub use told::ToldJob;
 

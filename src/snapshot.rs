@@ -1,20 +1,20 @@
 //! What the loop publishes after every change: the state that status, lists and screens show.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Demand, Runner};
+use crate::model::{Demand, Labels, Runner, served_by};
 use crate::plan::Held;
 use crate::views::LastError;
 
 /// How many events are remembered: an afternoon of ordinary work.
 const MOST_EVENTS: usize = 200;
 
-/// The state after the last change.
+/// The state after the last change. What may be large is shared, not copied, with whoever reads it.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Whether the loop runs.
@@ -33,16 +33,38 @@ pub struct Snapshot {
     pub last_error: Option<LastError>,
     /// What was seen then; none before the first look.
     pub demand: Option<Arc<Demand>>,
+    /// What of it can be served here.
+    pub queued: Queued,
     /// The runners that have a container.
-    pub runners: Vec<Runner>,
+    pub runners: Arc<Vec<Runner>>,
     /// Runners that exist or are being launched.
     pub used: usize,
     /// Why each queued job that has no runner yet waits, by its id.
-    pub held: BTreeMap<u64, Held>,
+    pub held: Arc<BTreeMap<u64, Held>>,
     /// What the engine's host has to say.
     pub warnings: Vec<String>,
     /// What was done lately, the latest last.
     pub events: VecDeque<Event>,
+}
+
+/// How much waits that runners here can serve: counted once, however often it is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Queued {
+    /// Jobs.
+    pub jobs: usize,
+    /// Workflow runs with at least one of them.
+    pub workflows: usize,
+}
+
+impl Queued {
+    /// What of `demand` runners with `labels` can serve.
+    pub fn of(demand: &Demand, labels: &Labels, filter_by_arch: bool) -> Self {
+        let mut runs = HashSet::new();
+        let servable = |labels_of: &Labels| served_by(labels_of, labels, filter_by_arch).is_ok();
+        let jobs = demand.jobs().filter(|job| servable(&job.labels));
+        let jobs = jobs.map(|job| runs.insert(job.run_id)).count();
+        Self { jobs, workflows: runs.len() }
+    }
 }
 
 /// Something that was done, or that failed.

@@ -103,6 +103,12 @@ impl Memory {
         &self.spent
     }
 
+    /// How many runners are remembered.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.seen.len() + self.spent.len() + self.dismissed.len()
+    }
+
     /// The clock was set forward by `jump`, or back: what has lasted so long has lasted no longer.
     pub fn shift(&mut self, jump: TimeDelta) {
         for seen in self.seen.values_mut() {

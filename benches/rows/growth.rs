@@ -133,14 +133,14 @@ async fn look_at_all(poller: &Poller, github: &mut Github, count: usize) -> Look
 }
 
 /// CPU time of this process, in milliseconds: the clock ticks of /proc (100 a second).
-fn cpu_ms() -> f64 {
+pub(crate) fn cpu_ms() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) * 10.0
 }
 
 /// A line of /proc/self/status.
-fn memory_mib(name: &str) -> f64 {
+pub(crate) fn memory_mib(name: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0

@@ -5,6 +5,7 @@ pub(crate) mod budget;
 pub(crate) mod burst;
 pub(crate) mod growth;
 mod image;
+pub(crate) mod overload;
 pub(crate) mod pickup;
 mod world;
 

@@ -155,7 +155,8 @@ impl World {
         let events = Events::listen(&docker, instance).await;
         let kit = RunnerKit::from_parts(config, parts, Mode::InProcess);
         let (stop, instance) = (CancellationToken::new(), instance.to_owned());
-        let hooks = serve(&kit, &loaded, stop.clone()).await;
+        let address = serve(&kit, &loaded, stop.clone()).await;
+        let hooks = format!("http://{address}/webhooks/github");
         let _stop = stop.drop_guard();
         Self { github, docker, kit, events, hooks, home, instance, _stop }
     }
@@ -201,15 +202,15 @@ impl World {
     }
 }
 
-/// Serves HTTP for `kit` until `stop`; where webhooks are taken.
-async fn serve(kit: &RunnerKit, loaded: &Loaded, stop: CancellationToken) -> String {
+/// Serves HTTP for `kit` until `stop`; where.
+pub(crate) async fn serve(kit: &RunnerKit, loaded: &Loaded, stop: CancellationToken) -> String {
     let host = Arc::new(Host::service(kit.clone(), loaded));
     let access = http::Access::of(loaded).unwrap();
     let routes = http::routes(host.clone(), &access);
     let listening = http::Listening::bind(([127, 0, 0, 1], 0).into(), access).await.unwrap();
-    let hooks = format!("http://{}/webhooks/github", listening.address());
+    let address = listening.address().to_string();
     tokio::spawn(listening.serve(http::by_role(McpServer::new(host, false)), routes, stop));
-    hooks
+    address
 }
 
 /// Removes the containers of this and of earlier runs.

@@ -1,21 +1,17 @@
 //! What is known of the demand, and how it is joined.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::events::Events;
 use super::looked::{Listed, Looked};
 use super::{Assigned, Heard, JobState, LAG, Standing, Watched};
 use crate::error::Error;
 use crate::model::{Counted, Demand, Job, Repo, RepoDemand, RunningJob, Scope};
 
-/// Events are remembered for at most this long, without a poll that knows better: GitHub lets a job
-/// wait for 24 hours (docs.github.com: actions limits).
-const MEMORY: TimeDelta = TimeDelta::hours(24);
 /// An end is remembered for this long, whatever polls say: an ended job does not come back.
 const ENDED: TimeDelta = TimeDelta::hours(1);
-/// Jobs that events have told of; beyond it the oldest are left to polls.
-const MOST: usize = 20_000;
 /// So long a job is believed to wait that a poll saw, where no other can be made: for less than what
 /// it may have been given to is remembered.
 const BELIEVED: TimeDelta = TimeDelta::minutes(25);
@@ -33,7 +29,7 @@ pub(super) struct Known {
     lost: BTreeMap<Repo, Error>,
     unlisted: BTreeMap<String, Error>,
     blind: Option<Error>,
-    heard: BTreeMap<u64, Heard>,
+    heard: Events,
     pub(super) sets: BTreeMap<Scope, Assigned>,
     taken: Taken,
     /// Since when a scale set always had jobs of which only the number is known.
@@ -48,6 +44,9 @@ pub(super) struct Known {
 /// polls and events know them by another id, and may not have heard of it yet.
 type Taken = HashMap<u64, BTreeMap<String, DateTime<Utc>>>;
 
+/// Jobs by run and name, and until when it is news that they have begun.
+type Begun<'a> = HashMap<(u64, &'a str), DateTime<Utc>>;
+
 impl Known {
     fn news(&mut self, is_news: bool) -> bool {
         self.revision += u64::from(is_news);
@@ -61,7 +60,7 @@ impl Known {
         let is_there = |repo: &Repo| repos.contains(repo) || is_hidden(repo);
         self.looked.retain(|repo, _| repos.contains(repo));
         // One that was made just now may be heard of before it is listed.
-        self.heard.retain(|_, heard| at - heard.at < LAG || is_there(&heard.job.repo));
+        self.heard.keep_elsewhere(is_there, |heard| at - heard.at < LAG);
         let same =
             self.watched.as_ref() == Some(&repos) && self.lost == lost && self.unlisted == unlisted;
         (self.watched, self.lost, self.unlisted) = (Some(repos), lost, unlisted);
@@ -80,7 +79,7 @@ impl Known {
         if let Ok(seen) = &seen {
             // A job that was seen to begin does not wait again when nothing can be seen any more.
             for RunningJob { job, runner_name, started_at } in &seen.in_progress {
-                let heard = self.heard.get_mut(&job.id);
+                let heard = self.heard.get_mut(job.id);
                 let begun = JobState::InProgress {
                     runner_name: runner_name.clone(),
                     started_at: *started_at,
@@ -91,7 +90,7 @@ impl Known {
             }
             // What comes from the future was told before the clock was set back.
             let counts = |heard: &Heard| outlasts(heard, began) && heard.at - began < OVERTAKEN;
-            self.heard.retain(|_, heard| heard.job.repo != *repo || counts(heard));
+            self.heard.keep(repo, counts);
         }
         let roomy = |scope: &Scope| self.roomy(scope, began);
         let looked = Looked::after(self.looked.get(repo), began, seen, roomy);
@@ -114,18 +113,11 @@ impl Known {
         if self.looked.get(&heard.job.repo).is_some_and(outlived) {
             return false;
         }
-        let known = self.heard.get(&heard.job.id);
+        let known = self.heard.get(heard.job.id);
         if known.is_some_and(|known| known.state.rank() >= heard.state.rank()) {
             return false;
         }
-        let at = heard.at;
-        self.heard.retain(|_, heard| at - heard.at < MEMORY);
-        while self.heard.len() >= MOST {
-            let Some(oldest) = self.heard.values().min_by_key(|heard| heard.at) else { break };
-            let id = oldest.job.id;
-            self.heard.remove(&id);
-        }
-        self.heard.insert(heard.job.id, heard);
+        self.heard.insert(heard);
         self.news(true)
     }
 
@@ -196,20 +188,32 @@ impl Known {
     }
 
     pub(super) fn restless(&self) -> BTreeSet<Repo> {
-        let open = self.heard.values().filter(|heard| heard.state != JobState::Completed);
+        let open = self.heard.iter().filter(|heard| heard.state != JobState::Completed);
         open.map(|heard| heard.job.repo.clone()).collect()
     }
 
-    /// Jobs of which others tell that they have begun or are over, and told so at `at` or later; a poll
-    /// that is told now may have begun a little before.
-    fn begun_since(&self, at: DateTime<Utc>) -> HashSet<(u64, &str)> {
-        let heard = self.heard.values().filter(|heard| heard.at >= at);
-        let heard = heard.filter(|heard| heard.state.rank() > JobState::Queued.rank());
-        let heard = heard.map(|heard| (heard.job.run_id, heard.job.name.as_str()));
-        let looked = self.looked.values().filter(|looked| at - looked.began < OVERTAKEN);
-        let looked = looked.filter_map(|looked| looked.seen.as_ref().ok());
-        let looked = looked.flat_map(|seen| &seen.in_progress);
-        heard.chain(looked.map(|one| (one.job.run_id, one.job.name.as_str()))).collect()
+    /// Jobs of which others tell that they have begun or are over, by run and name, and until when
+    /// that is news: a scale set that speaks later knows better. A poll that is told now may have begun a
+    /// little before.
+    fn begun(&self) -> Begun<'_> {
+        let mut begun = Begun::new();
+        let mut tell = |run, name, until: DateTime<Utc>| {
+            let known = begun.entry((run, name)).or_insert(until);
+            *known = until.max(*known);
+        };
+        for Heard { job, state, at, .. } in self.heard.iter() {
+            if state.rank() > JobState::Queued.rank() {
+                tell(job.run_id, job.name.as_str(), *at);
+            }
+        }
+        for Looked { began, seen, .. } in self.looked.values() {
+            // So much later it is too late.
+            let until = *began + OVERTAKEN - TimeDelta::nanoseconds(1);
+            for RunningJob { job, .. } in seen.iter().flat_map(|seen| &seen.in_progress) {
+                tell(job.run_id, &job.name, until);
+            }
+        }
+        begun
     }
 
     pub(super) fn demand(&self, now: DateTime<Utc>) -> Demand {
@@ -229,16 +233,15 @@ impl Known {
         for seen in repos.values_mut() {
             seen.queued.retain(|job| now - job.seen_at < BELIEVED);
         }
-        for heard in self.heard.values() {
-            let repo = &heard.job.repo;
-            correct(repos.entry(repo.clone()).or_insert_with(|| nothing(repo)), heard);
+        for heard in self.heard.iter() {
+            correct(of(&mut repos, &heard.job.repo), heard);
         }
         if !self.taken.is_empty() {
             let waits = |job: &Job| !is_taken(&self.taken, job);
             repos.values_mut().for_each(|seen| seen.queued.retain(waits));
         }
+        let begun = if self.sets.is_empty() { Begun::new() } else { self.begun() };
         let counted = self.sets.iter().map(|(scope, set)| {
-            let begun = self.begun_since(set.at);
             let since = self.counted_since.get(scope).copied().unwrap_or(set.at);
             give(&mut repos, scope, set, &begun, since, &|job| self.is_overdue(job, now))
         });
@@ -283,9 +286,12 @@ fn is_taken(taken: &Taken, job: &Job) -> bool {
     at.is_some_and(|at| job.seen_at - *at < LAG)
 }
 
-fn nothing(repo: &Repo) -> RepoDemand {
-    let (queued, in_progress) = (Vec::new(), Vec::new());
-    RepoDemand { repo: repo.clone(), running: 0, failed: 0, pending: 0, queued, in_progress }
+/// What `repo` asks for; nothing yet where nobody has looked.
+fn of<'r>(repos: &'r mut BTreeMap<Repo, RepoDemand>, repo: &Repo) -> &'r mut RepoDemand {
+    repos.entry(repo.clone()).or_insert_with(|| {
+        let (queued, in_progress) = (Vec::new(), Vec::new());
+        RepoDemand { repo: repo.clone(), running: 0, failed: 0, pending: 0, queued, in_progress }
+    })
 }
 
 /// Brings what a poll saw of a repository up to what was heard of one of its jobs.
@@ -331,7 +337,7 @@ fn give(
     repos: &mut BTreeMap<Repo, RepoDemand>,
     scope: &Scope,
     set: &Assigned,
-    begun: &HashSet<(u64, &str)>,
+    begun: &Begun<'_>,
     since: DateTime<Utc>,
     is_overdue: &dyn Fn(&Job) -> (bool, bool),
 ) -> Counted {
@@ -341,7 +347,11 @@ fn give(
         *told.entry(job.run_id).or_default().entry(&job.name).or_default() += 1;
     }
     let mut unnamed = set.more;
-    for seen in repos.values_mut() {
+    let whose: Box<dyn Iterator<Item = &mut RepoDemand>> = match scope {
+        Scope::Repo(repo) => Box::new(repos.get_mut(repo).into_iter()),
+        Scope::Org(_) => Box::new(repos.values_mut()),
+    };
+    for seen in whose {
         seen.queued.retain_mut(|job| {
             if job.scope != *scope {
                 return true;
@@ -366,14 +376,18 @@ fn give(
             !counted
         });
     }
-    let waits = |job: &&Job| !begun.contains(&(job.run_id, job.name.as_str()));
+    let has_begun = |job: &Job| {
+        let until = begun.get(&(job.run_id, job.name.as_str()));
+        until.is_some_and(|until| *until >= set.at)
+    };
+    let waits = |job: &&Job| !has_begun(job);
     for job in set.queued.iter().filter(waits) {
-        let seen = repos.entry(job.repo.clone()).or_insert_with(|| nothing(&job.repo));
+        let seen = of(repos, &job.repo);
         seen.queued.push(job.clone());
         seen.pending = seen.pending.max(1);
     }
     for (repo, running) in &set.in_progress {
-        let seen = repos.entry(repo.clone()).or_insert_with(|| nothing(repo));
+        let seen = of(repos, repo);
         let same = |other: &RunningJob| other.runner_name == running.runner_name;
         if !seen.in_progress.iter().any(same) {
             seen.in_progress.push(running.clone());

@@ -9,8 +9,10 @@
 //!
 //! Pure but for the bell that [`Board::changed`] waits for. Times are the callers'.
 
+mod events;
 mod known;
 mod looked;
+mod results;
 #[cfg(test)]
 mod tests;
 
@@ -21,9 +23,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 
 use self::known::Known;
+use self::results::Results;
 use crate::error::Error;
 use crate::model::{
-    Allowance, Demand, Job, Labels, RateLimit, Repo, RepoDemand, RunningJob, Scope,
+    Allowance, Demand, Ending, Job, JobResult, Labels, RateLimit, Repo, RepoDemand, RunningJob,
+    Scope,
 };
 
 /// How long a poll may not show yet what an event has told: GitHub's lists follow its events, and
@@ -66,6 +70,8 @@ pub struct Heard {
     pub job: Job,
     /// Where it stands.
     pub state: JobState,
+    /// How it ended, where that is told.
+    pub ending: Option<Ending>,
     /// When we heard of it.
     pub at: DateTime<Utc>,
 }
@@ -115,6 +121,7 @@ pub struct Standing {
 #[derive(Debug, Default)]
 pub struct Board {
     known: Mutex<Known>,
+    results: Results,
     bell: Notify,
 }
 
@@ -136,7 +143,20 @@ impl Board {
 
     /// An event told this.
     pub fn hear(&self, heard: Heard) {
+        if let Some(ending) = &heard.ending {
+            self.ended(ending.clone());
+        }
         self.change(|known| known.hear(heard));
+    }
+
+    /// A job ended so. Nobody is woken for it.
+    pub fn ended(&self, ending: Ending) {
+        self.results.tell(ending);
+    }
+
+    /// How the job of the runner `name` ended, where that was told lately.
+    pub fn result_of(&self, name: &str) -> Option<JobResult> {
+        self.results.of(name)
     }
 
     /// The scale set of `scope` says this; `None`: it has no session, and others are believed. The

@@ -55,7 +55,7 @@ impl Told {
     }
 
     fn hear(self, second: i64, id: u64, state: JobState) -> Self {
-        self.0.hear(Heard { job: job(id, second), state, at: at(second) });
+        self.0.hear(Heard { job: job(id, second), state, ending: None, at: at(second) });
         self
     }
 
@@ -341,7 +341,7 @@ fn how_long_a_set_was_not_given_a_job_is_counted_by_one_clock_also_when_that_is_
 fn an_event_that_came_late_says_that_a_job_waited_when_it_was_sent_and_not_when_it_came() {
     let told = told().poll(0, &[10], &[]);
     let state = JobState::Queued;
-    told.0.hear(Heard { job: job(10, 3), state, at: at(5) });
+    told.0.hear(Heard { job: job(10, 3), state, ending: None, at: at(5) });
     let seen = |told: &Told| told.demand().jobs().next().map(|job| job.seen_at);
     assert_eq!(seen(&told), Some(at(3)));
     assert_eq!(seen(&told.poll(4, &[10], &[])), Some(at(4)));
@@ -362,7 +362,7 @@ fn a_job_that_a_poll_saw_begin_does_not_wait_again_when_the_next_poll_fails() {
 fn a_job_with_labels_that_its_set_lacks_needs_a_runner_of_no_set() {
     let told = told();
     let gpu = Job { labels: Labels::new(["self-hosted", "gpu"]), ..job(10, 0) };
-    told.0.hear(Heard { job: gpu, state: JobState::Queued, at: at(999) });
+    told.0.hear(Heard { job: gpu, state: JobState::Queued, ending: None, at: at(999) });
     assert!(told.demand().jobs().all(|job| !job.beside_sets));
     told.0.assign(&scope(), Some(assigned(&[], 0)));
     assert!(told.demand().jobs().all(|job| job.beside_sets));
@@ -420,4 +420,13 @@ fn of_two_jobs_of_one_name_in_a_run_the_one_that_waits_is_not_taken_for_the_othe
 #[test]
 fn a_clock_that_was_set_back_does_not_make_polls_look_overtaken() {
     assert_eq!(told().poll(7_200, &[], &[]).poll(3_600, &[10], &[]).queued(), [10]);
+}
+
+#[test]
+fn how_a_job_ended_is_told_by_its_runner_also_where_a_poll_knows_better_of_the_job() {
+    let told = Told::default().poll(60, &[], &[]);
+    let ending = Some(Ending { runner: "r".into(), result: JobResult::Canceled });
+    told.0.hear(Heard { job: job(5, 10), state: JobState::Completed, ending, at: at(10) });
+    assert_eq!(told.0.result_of("r"), Some(JobResult::Canceled));
+    assert_eq!(told.0.result_of("s"), None);
 }

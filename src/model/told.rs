@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Job, JobRef, Labels, Repo, RunningJob, Scope, clean_text};
+use super::{Ending, Job, JobRef, Labels, Repo, RunningJob, Scope, clean_text};
 
 /// Names of jobs are cut to this length.
 const NAME: usize = 100;
@@ -23,6 +23,8 @@ pub struct ToldJob {
     html_url: Option<String>,
     labels: Option<Vec<String>>,
     runner_name: Option<String>,
+    /// How it ended.
+    conclusion: Option<String>,
     /// When it was created.
     pub created_at: Option<DateTime<Utc>>,
     /// When it began; before that, mostly when it was created.
@@ -70,6 +72,11 @@ impl ToldJob {
         let clean = clean_text(name, NAME);
         // Of ours or not: one that had to be changed must not become the name of one of ours.
         Some(if clean == name { clean } else { format!("{clean}…") })
+    }
+
+    /// How it ended, where that and its runner are told.
+    pub fn ending(&self) -> Option<Ending> {
+        Ending::told(&self.runner_name()?, self.conclusion.as_deref())
     }
 
     fn reference(&self, server_url: &str) -> JobRef {

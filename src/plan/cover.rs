@@ -1,8 +1,11 @@
 //! Which runner a job may count on.
 
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
 use chrono::{DateTime, Utc};
 
-use crate::model::{Counted, Job, Labels, Repo, Scope};
+use crate::model::{Container, Counted, Demand, Job, Labels, Repo, Runner, Scope};
 
 /// A runner that a queued job may count on.
 pub(super) struct Supply<'a> {
@@ -52,26 +55,76 @@ impl<'a> Need<'a> {
     }
 }
 
-/// Takes from `supply` the runner that fits `need`: one that may have it already, or the one that
-/// fits most tightly, an idle one before a starting one.
-pub(super) fn take<'a>(supply: &mut Vec<Supply<'a>>, need: Need<'_>) -> Option<&'a str> {
-    let in_time = |s: &Supply<'_>| match s.ready {
-        Ready::Spent(at) => need.seen_at <= at,
-        Ready::Idle | Ready::Starting => true,
-    };
-    let fitting = supply.iter().enumerate();
-    let fitting = fitting.filter(|(_, s)| in_time(s) && fits(need, s.scope, s.labels));
-    let order = |s: &Supply<'a>| {
-        let is_there = !matches!(s.ready, Ready::Spent(_));
-        (is_there, s.labels.len(), s.ready, s.name)
-    };
-    let (index, _) = fitting.min_by_key(|(_, s)| order(s))?;
-    Some(supply.swap_remove(index).name)
+/// All runners that jobs may count on, by what decides whom they fit: thousands of jobs wait, and
+/// thousands of runners may be spent.
+pub(super) struct Pool<'a>(HashMap<&'a Scope, BTreeMap<&'a Labels, Shelf<'a>>>);
+
+/// Runners that differ in nothing else, the first to serve first.
+type Shelf<'a> = BTreeSet<(Ready, &'a str)>;
+
+impl<'a> Pool<'a> {
+    pub(super) fn of(supply: impl Iterator<Item = Supply<'a>>) -> Self {
+        let mut pool = HashMap::<_, BTreeMap<_, Shelf<'a>>>::new();
+        for Supply { name, scope, labels, ready } in supply {
+            pool.entry(scope).or_default().entry(labels).or_default().insert((ready, name));
+        }
+        Self(pool)
+    }
+
+    /// Takes the runner that fits `need`: one that may have it already, or the one that fits most
+    /// tightly, an idle one before a starting one.
+    pub(super) fn take(&mut self, need: Need<'_>) -> Option<&'a str> {
+        let shelves = self.0.get_mut(need.scope)?;
+        let able = shelves.iter_mut().filter(|(labels, _)| is_able(need, labels));
+        // One that was spent before the job was seen to wait has taken another.
+        let in_time = (Ready::Spent(need.seen_at), "");
+        let first = able.filter_map(|(labels, shelf)| {
+            let (ready, name) = *shelf.range(in_time..).next()?;
+            let is_there = !matches!(ready, Ready::Spent(_));
+            Some(((is_there, labels.len(), ready, name), shelf))
+        });
+        let ((_, _, ready, name), shelf) = first.min_by_key(|(order, _)| *order)?;
+        shelf.remove(&(ready, name));
+        Some(name)
+    }
 }
 
-/// Whether GitHub may give what is needed to a runner registered in `scope` with `labels`. A scale
-/// set gives what it was assigned to any of its runners.
+/// Queued jobs by where a runner for them is registered, made when it is first asked for: thousands
+/// wait, and hundreds of runners may be idle.
+pub(super) struct Waiting<'a> {
+    demand: Option<&'a Demand>,
+    by_scope: OnceCell<HashMap<&'a Scope, Vec<&'a Job>>>,
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn of(demand: Option<&'a Demand>) -> Self {
+        Self { demand, by_scope: OnceCell::new() }
+    }
+
+    /// Whether a job that `runner` could serve waits since `since`.
+    pub(super) fn has_one_for(&self, runner: &Runner, since: DateTime<Utc>) -> bool {
+        let Container { scope, labels, .. } = &runner.container;
+        let by_scope = self.by_scope.get_or_init(|| {
+            let mut by_scope: HashMap<_, Vec<_>> = HashMap::new();
+            for job in self.demand.into_iter().flat_map(Demand::jobs) {
+                by_scope.entry(&job.scope).or_default().push(job);
+            }
+            by_scope
+        });
+        let could = |job: &&Job| job.queued_at <= since && is_able(Need::of(job), labels);
+        let some_wait = |counted: &Counted| counted.since <= since && counted.scope == *scope;
+        by_scope.get(scope).is_some_and(|jobs| jobs.iter().any(could))
+            || self.demand.is_some_and(|demand| demand.counted.iter().any(some_wait))
+    }
+}
+
+/// Whether GitHub may give what is needed to a runner registered in `scope` with `labels`.
 pub(super) fn fits(need: Need<'_>, scope: &Scope, labels: &Labels) -> bool {
-    let is_able = || !need.labels.is_empty() && need.labels.is_subset(labels);
-    need.scope == scope && (need.job.is_none() || is_able())
+    need.scope == scope && is_able(need, labels)
+}
+
+/// Whether a runner with `labels` may be given what is needed, where it is registered for it. A scale
+/// set gives what it was assigned to any of its runners.
+fn is_able(need: Need<'_>, labels: &Labels) -> bool {
+    need.job.is_none() || !need.labels.is_empty() && need.labels.is_subset(labels)
 }

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{is_live, is_waited_for};
+use super::cover::Waiting;
+use super::is_live;
 use crate::model::{Container, Demand, Phase, Runner};
 
 /// A healthy runner is online and has its job after a few seconds: its log is never asked.
@@ -12,18 +13,16 @@ const PATIENCE: TimeDelta = TimeDelta::seconds(15);
 /// waited for too long: what their logs say may decide. One that GitHub calls busy is in no doubt.
 pub fn doubtful<'a>(
     runners: &'a [Runner],
-    demand: Option<&Demand>,
+    demand: Option<&'a Demand>,
     now: DateTime<Utc>,
 ) -> impl Iterator<Item = &'a Container> {
+    let waiting = Waiting::of(demand);
     let is_doubtful = move |runner: &&Runner| {
         let is_late = now - runner.since >= PATIENCE;
         let is_busy = runner.registered.as_ref().is_some_and(|found| found.busy);
         let is_strange = match runner.phase {
             Phase::Starting => is_late,
-            Phase::Idle => {
-                let waited = |demand| is_waited_for(runner, demand, now - PATIENCE);
-                is_late && demand.is_some_and(waited)
-            }
+            Phase::Idle => is_late && waiting.has_one_for(runner, now - PATIENCE),
             Phase::Busy | Phase::Exited => false,
         };
         is_live(runner) && runner.certain && !is_busy && (is_strange || runner.lost_since.is_some())

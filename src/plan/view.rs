@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Ask, is_live, name_of};
+use super::{Ask, Turns, is_live, name_of};
 use crate::model::{Demand, Labels, Registered, Repo, Runner, Scope};
 use crate::ports::NewRunner;
 use crate::supply::{Spent, Unclaimed};
@@ -55,6 +55,8 @@ pub struct View<'a> {
     pub removing: &'a BTreeSet<String>,
     /// Repositories whose launches failed, and until when they are left alone.
     pub backoff: &'a BTreeMap<Repo, DateTime<Utc>>,
+    /// Whose turn it was.
+    pub turns: &'a Turns,
     /// Why nothing can be launched at all just now.
     pub paused: Option<&'a str>,
     /// Runners that somebody asked for by hand.
@@ -74,14 +76,31 @@ impl<'a> View<'a> {
 }
 
 /// Runners that exist or are about to: what counts against `max_runners`.
-pub fn used(runners: &[Runner], launching: &[NewRunner]) -> usize {
-    runners.iter().filter(is_live).count() + unborn(runners, launching).count()
+pub fn used<'a>(
+    runners: &'a [Runner],
+    launching: impl IntoIterator<Item = &'a NewRunner>,
+) -> usize {
+    counted(runners, launching).count()
+}
+
+/// Where these are registered, each of them.
+pub fn counted<'a>(
+    runners: &'a [Runner],
+    launching: impl IntoIterator<Item = &'a NewRunner>,
+) -> impl Iterator<Item = &'a Scope> {
+    let born = runners.iter().filter(is_live).map(|runner| &runner.container.scope);
+    born.chain(unborn(runners, launching).map(|runner| &runner.scope))
 }
 
 fn unborn<'a>(
     runners: &'a [Runner],
-    launching: &'a [NewRunner],
-) -> impl Iterator<Item = &'a NewRunner> + use<'a> {
-    let born: BTreeSet<&str> = runners.iter().map(name_of).collect();
-    launching.iter().filter(move |runner| !born.contains(runner.name.as_str()))
+    launching: impl IntoIterator<Item = &'a NewRunner>,
+) -> impl Iterator<Item = &'a NewRunner> {
+    let launching: Vec<&NewRunner> = launching.into_iter().collect();
+    // Mostly there are few, among many runners.
+    let mut unborn: BTreeSet<&str> = launching.iter().map(|one| one.name.as_str()).collect();
+    for runner in runners.iter().take_while(|_| !launching.is_empty()) {
+        unborn.remove(name_of(runner));
+    }
+    launching.into_iter().filter(move |one| unborn.contains(one.name.as_str()))
 }

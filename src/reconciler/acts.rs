@@ -1,6 +1,7 @@
 //! Acting: launches and removals are begun here, and accounted for when they come back.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -8,12 +9,12 @@ use tokio::time::Instant;
 
 use super::answers::{given_up, refusal, stopping};
 use super::doubts::{in_its_words, is_deserter};
-use super::told::About;
+use super::told::{About, Told};
 use super::{Asker, Outcome, Reconciler};
 use crate::error::{Code, Error, Result};
 use crate::lifecycle::{Failure, Parts, subject};
 use crate::metrics::Failing;
-use crate::model::{Ended, Origin, Runner, Scope};
+use crate::model::{Ended, JobResult, Origin, Runner, Scope};
 use crate::plan::{Action, Held, Order, Removal};
 use crate::ports::{Deregistered, NewRunner, Registration};
 use crate::snapshot::{Event, EventKind};
@@ -52,7 +53,12 @@ impl Reconciler {
                 Action::Launch(order) => {
                     accepted.push(self.launch(order, with.clone(), asker.clone())?);
                 }
-                Action::Refuse { why, .. } => refused = Some(refusal(&why, self.used())),
+                Action::Refuse { ask, why } => {
+                    let message = format!("no runner by hand for {}: {why}", ask.repo);
+                    let about = About::default().because(&why);
+                    Self::log(Told::Refuse, ask.repo.as_str(), &message, &about);
+                    refused = Some(refusal(&why, self.used()));
+                }
                 Action::Remove { name, why } if !launches_only => self.remove(&name, why),
                 Action::Forget { scope, id, name } if !launches_only => {
                     self.forget(scope, id, name)
@@ -90,7 +96,7 @@ impl Reconciler {
             let launched = accepted.len();
             let message = format!("provision_rate left room for {launched} of {wanted} runners");
             let about = About::default().because("provision_rate");
-            self.tell(EventKind::Launch, "refuse", "provision", message, &about);
+            self.tell(Told::Refuse, "provision", message, &about);
         }
         Ok(accepted)
     }
@@ -105,10 +111,14 @@ impl Reconciler {
         let name = format!("{}{}", self.prefix, (self.parts.suffix)()?);
         // Before it is registered: whoever kills us in between leaves that to be found.
         self.parts.leftovers.remember(&scope.to_string(), "");
+        self.turns.take(repo.as_ref());
         let runner = NewRunner { name, scope, repo, labels, origin, beside_sets };
         let outcome = self.flights.begin(runner.clone());
         // Also after the next decisions, which may be far away, it is known what was done for the job.
-        self.held.extend(job.map(|job| (job, Held::Covered { runner: runner.name.clone() })));
+        if let Some(job) = job {
+            let covered = Held::Covered { runner: runner.name.clone() };
+            Arc::make_mut(&mut self.held).insert(job, covered);
+        }
         let about = match (job, origin) {
             (Some(job), _) => format!("launching {} for job {job}", runner.name),
             (None, Origin::Manual) => format!("launching {}, asked for by hand", runner.name),
@@ -116,7 +126,7 @@ impl Reconciler {
         };
         self.journeys.order(&runner.name, job, (self.parts.clock)());
         let fields = About { job, ..About::runner(&runner.name).because(origin.as_str()) };
-        self.tell(EventKind::Launch, "launch", &runner.subject(), about, &fields);
+        self.tell(Told::Launch, &runner.subject(), about, &fields);
         let (parts, cancelled, published) =
             (self.parts.clone(), self.cancelled.child_token(), self.published.clone());
         self.works.spawn(async move {
@@ -159,7 +169,7 @@ impl Reconciler {
         let message = format!("removing {name}: {reason}");
         let job = runner.job.as_ref().map(|job| job.job.id);
         let about = About { job, ..About::runner(name).because(reason) };
-        Self::log(EventKind::Remove, "remove", &subject(&runner.container), &message, &about);
+        Self::log(Told::Remove, &subject(&runner.container), &message, &about);
         self.removals.begin(name);
         let was_online = self.memory.was_online(name);
         let (parts, runner) = (self.parts.clone(), Box::new(runner.clone()));
@@ -171,6 +181,8 @@ impl Reconciler {
     }
 
     fn forget(&mut self, scope: Scope, id: u64, name: String) {
+        let message = format!("removing the registration of {name}, which has no container");
+        Self::log(Told::Forget, &scope.to_string(), &message, &About::runner(&name));
         self.removals.begin(&name);
         let parts = self.parts.clone();
         self.works.spawn(async move {
@@ -188,7 +200,7 @@ impl Reconciler {
                 let about = About::runner(&runner.name);
                 let about = about.after(self.journeys.started(&runner.name, now));
                 let message = format!("{} started", runner.name);
-                self.tell(EventKind::Launch, "launched", &runner.subject(), message, &about);
+                self.tell(Told::Launched, &runner.subject(), message, &about);
                 self.published.send_modify(|snapshot| snapshot.provisioned += 1);
                 self.flights.succeeded(&runner, &id, self.epoch);
             }
@@ -231,7 +243,7 @@ impl Reconciler {
                         let message = format!("{name} removed: {reason}");
                         let about = About::runner(name).because(reason).after(Some(took));
                         let subject = subject(&runner.container);
-                        self.tell(EventKind::Remove, "removed", &subject, message, &about);
+                        self.tell(Told::Removed, &subject, message, &about);
                         self.removals.settled(name, self.epoch);
                         let may_have_served = self.judge(&runner, why, was_online, &ended);
                         if !may_have_served {
@@ -241,7 +253,9 @@ impl Reconciler {
                             self.memory.deafened(&runner.container, now);
                         }
                         let has_served = may_have_served && ended.exit_code == Some(0) && !deserted;
-                        self.journeys.gone(&runner, has_served, now);
+                        let result = JobResult::in_log(&ended.log_tail);
+                        let result = result.or_else(|| self.parts.board.result_of(name));
+                        self.journeys.gone(&runner, has_served, result, now);
                     }
                     Ok(None) => self.removals.failed(name),
                     Err(error) => {
@@ -261,14 +275,14 @@ impl Reconciler {
                 Ok(Deregistered::Gone) => {
                     let message = "registration without a container removed".into();
                     let about = About::runner(&name);
-                    self.tell(EventKind::Remove, "forgotten", &name, message, &about);
+                    self.tell(Told::Forgotten, &name, message, &about);
                     self.removals.settled(&name, self.epoch);
                 }
                 Err(error) => {
                     let message = format!("a registration was not removed: {}", error.message);
                     let about = About::runner(&name).because(error.code.as_str());
                     self.parts.metrics.failed(Failing::Remove);
-                    Self::log(EventKind::Failure, "forget_failed", &name, &message, &about);
+                    Self::log(Told::ForgetFailed, &name, &message, &about);
                     self.removals.failed(&name);
                 }
             },

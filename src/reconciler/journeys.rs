@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use crate::metrics::{Metrics, Step};
-use crate::model::{Demand, Phase, Repo, Runner};
+use crate::model::{Demand, JobResult, Phase, Repo, Runner};
 
 /// How long a job is remembered that no longer waits: until whoever tells of runners tells who took it.
 const REMEMBERED: TimeDelta = TimeDelta::minutes(10);
@@ -34,6 +34,7 @@ struct Known {
     last: DateTime<Utc>,
 }
 
+#[derive(Default)]
 struct Journey {
     /// When it was ordered here; none of one that was found.
     ordered: Option<DateTime<Utc>>,
@@ -41,6 +42,8 @@ struct Journey {
     /// What it was seen doing last.
     phase: Option<Phase>,
     busy: Option<DateTime<Utc>>,
+    /// When it was first seen to have ended.
+    ended: Option<DateTime<Utc>>,
     /// The repository of the job that was counted, and since when it runs.
     job: Option<(Option<Repo>, DateTime<Utc>)>,
 }
@@ -54,6 +57,12 @@ impl Journeys {
             revision: None,
             since: None,
         }
+    }
+
+    /// How many runners and jobs are remembered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.runners.len() + self.jobs.len()
     }
 
     /// The loop begins.
@@ -87,8 +96,7 @@ impl Journeys {
         if let Some(known) = job.and_then(|job| self.jobs.get(&job)) {
             self.metrics.took(Step::Decide, between(known.first, now));
         }
-        let ordered = Some(now);
-        let journey = Journey { ordered, started: None, phase: None, busy: None, job: None };
+        let journey = Journey { ordered: Some(now), ..Journey::default() };
         self.runners.insert(name.to_owned(), journey);
     }
 
@@ -121,13 +129,7 @@ impl Journeys {
 
     fn see_one(&mut self, runner: &Runner, now: DateTime<Utc>) {
         let Self { metrics, runners, jobs, .. } = self;
-        let known = runners.entry(runner.container.name.clone()).or_insert(Journey {
-            ordered: None,
-            started: None,
-            phase: None,
-            busy: None,
-            job: None,
-        });
+        let known = runners.entry(runner.container.name.clone()).or_default();
         let before = known.phase.replace(runner.phase);
         // What was found at work began before anybody looked.
         let is_found = before.is_none() && known.ordered.is_none();
@@ -142,6 +144,7 @@ impl Journeys {
             // It was only said to be busy.
             Phase::Idle => known.busy = None,
             Phase::Exited => {
+                known.ended.get_or_insert(now);
                 if let Some(busy) = known.busy.take() {
                     metrics.took(Step::Busy, between(busy, now));
                 }
@@ -163,20 +166,27 @@ impl Journeys {
     }
 
     /// It is gone, after it did its job perhaps, on whose repository nobody may have told.
-    pub(super) fn gone(&mut self, runner: &Runner, has_served: bool, now: DateTime<Utc>) {
+    pub(super) fn gone(
+        &mut self,
+        runner: &Runner,
+        has_served: bool,
+        result: Option<JobResult>,
+        now: DateTime<Utc>,
+    ) {
         let Some(journey) = self.runners.remove(&runner.container.name) else { return };
         if let Some(busy) = journey.busy {
             self.metrics.took(Step::Busy, between(busy, now));
         }
         match journey.job {
             Some((repo, began)) => {
-                self.metrics.job_completed(repo.as_ref(), Some(between(began, now)));
+                let ended = journey.ended.unwrap_or(now);
+                self.metrics.job_completed(repo.as_ref(), result, Some(between(began, ended)));
             }
             // Too short for anybody to see it.
             None if has_served => {
                 let repo = runner.container.repo.as_ref();
                 self.metrics.job_started(repo, None);
-                self.metrics.job_completed(repo, None);
+                self.metrics.job_completed(repo, result, None);
             }
             None => {}
         }
@@ -281,13 +291,14 @@ mod tests {
         ] {
             all.see(&[runner(phase, job)], at(second));
         }
-        all.gone(&runner(Phase::Exited, None), true, at(37));
+        all.gone(&runner(Phase::Exited, None), true, Some(JobResult::Failed), at(37));
         let reading = all.metrics.read();
         let told = [("detect", 1, 2.0), ("decide", 1, 4.0), ("online", 1, 4.0), ("busy", 1, 10.0)];
         assert_eq!(steps(&reading), told);
         let jobs = &reading.jobs[&Some(repo())];
-        assert_eq!((jobs.started, jobs.completed), (1, 1));
-        assert_eq!((jobs.startup.sum(), jobs.execution.sum()), (13.0, 13.0));
+        let ends = &jobs.ended[&Some(JobResult::Failed)];
+        assert_eq!((jobs.started, ends.count), (1, 1));
+        assert_eq!((jobs.startup.sum(), ends.execution.sum()), (13.0, 11.0));
         assert!(all.runners.is_empty());
     }
 
@@ -296,11 +307,12 @@ mod tests {
         let mut all = Journeys::new(Arc::default());
         all.begin(at(100));
         all.see(&[runner(Phase::Busy, Some((5, 90)))], at(101));
-        all.gone(&runner(Phase::Exited, None), true, at(110));
+        all.gone(&runner(Phase::Exited, None), true, None, at(110));
         let reading = all.metrics.read();
         assert_eq!(steps(&reading), []);
         let jobs = &reading.jobs[&Some(repo())];
-        assert_eq!((jobs.started, jobs.completed, jobs.execution.sum()), (0, 1, 20.0));
+        let ends = &jobs.ended[&None];
+        assert_eq!((jobs.started, ends.count, ends.execution.sum()), (0, 1, 20.0));
     }
 
     #[test]
@@ -309,10 +321,10 @@ mod tests {
         for has_served in [true, false] {
             all.order(NAME, None, at(1));
             all.started(NAME, at(2));
-            all.gone(&runner(Phase::Exited, None), has_served, at(3));
+            all.gone(&runner(Phase::Exited, None), has_served, None, at(3));
         }
         let jobs = &all.metrics.read().jobs[&Some(repo())];
-        assert_eq!((jobs.started, jobs.completed, jobs.startup.count()), (1, 1, 0));
+        assert_eq!((jobs.started, jobs.completed(), jobs.startup.count()), (1, 1, 0));
     }
 
     #[test]

@@ -35,8 +35,7 @@ impl Reconciler {
         let (prefix, registered) = (&self.prefix, &self.registered);
         let is_ours = |name: &str| is_ours(prefix, name);
         self.memory.look_for_unclaimed(registered, &self.containers, is_ours, now);
-        let launching = self.flights.runners();
-        let launching = launching.iter().map(|runner| &runner.scope);
+        let launching = self.flights.runners().map(|runner| &runner.scope);
         let inhabited: BTreeSet<&Scope> =
             self.containers.iter().map(|one| &one.scope).chain(launching).collect();
         let leftovers = &self.parts.leftovers;

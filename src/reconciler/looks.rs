@@ -1,6 +1,7 @@
 //! Looking at the runners, and what that leads to.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
@@ -11,11 +12,11 @@ use super::told::About;
 use super::{Asker, Outcome, Reconciler, Reply, SPACING};
 use crate::error::{Error, Result};
 use crate::lifecycle::{Observation, Parts, name_prefix};
-use crate::metrics::Failing;
+use crate::metrics::{Failing, Part};
 use crate::model::{Container, Demand, Phase, Scope, is_hosted};
 use crate::pace::{self, Mood};
-use crate::plan::{Action, Ask, Held, LOST_TIMEOUT, View, is_live};
-use crate::ports::{Decided, Registration};
+use crate::plan::{Action, Ask, Held, LOST_TIMEOUT, View, counted};
+use crate::ports::{Decided, NewRunner, Registration};
 
 /// A look that came back.
 pub(super) struct Looked {
@@ -112,6 +113,7 @@ impl Reconciler {
         match what {
             What::Runners(observation, at) => {
                 self.memory.listed((self.parts.clock)() - took);
+                self.parts.metrics.worked(Part::Look, took);
                 self.digest(began, at, observation, warnings);
             }
             What::Containers(containers) => {
@@ -119,8 +121,9 @@ impl Reconciler {
                 match asked {
                     Some(asked) => self.serve_asked(asked),
                     None => {
-                        self.rounds.counted(took, Instant::now());
+                        let begun = Instant::now();
                         self.go_on();
+                        self.rounds.counted(took + begun.elapsed(), Instant::now());
                     }
                 }
             }
@@ -218,6 +221,7 @@ impl Reconciler {
 
     /// Acts on all that is known: the loop, or for `asker` who asks by hand while it is off.
     pub(super) fn go_on_for(&mut self, asker: &Asker) -> Result<Vec<Outcome>> {
+        let begun = Instant::now();
         self.join();
         let demand = self.demand.clone();
         let is_blind = !self.sighted;
@@ -241,28 +245,18 @@ impl Reconciler {
                 self.rounds.look_by(Instant::now() + self.until_next(None));
             }
         }
-        // An outage is not shown as an empty queue.
-        let whole = self.demand.clone().filter(|demand| !self.blind && !demand.is_partial);
-        let (held, demand) = (self.held.clone(), whole);
-        let warnings = self.all_warnings();
-        self.publish(|snapshot| {
-            snapshot.warnings = warnings;
-            if demand.is_some() {
-                snapshot.demand = demand;
-                snapshot.held = held;
-            }
-        });
+        self.publish_all();
+        self.parts.metrics.worked(Part::Decide, begun.elapsed());
         accepted
     }
 
     fn decided(&self) -> Decided {
         let mut used: BTreeMap<Scope, usize> = BTreeMap::new();
-        let born = self.runners.iter().filter(is_live);
-        let launching = self.flights.runners();
-        let is_unborn = |name: &str| !self.runners.iter().any(|one| one.container.name == name);
-        let unborn = launching.iter().filter(|one| is_unborn(&one.name)).map(|one| &one.scope);
-        for scope in born.map(|runner| &runner.container.scope).chain(unborn) {
-            *used.entry(scope.clone()).or_default() += 1;
+        for scope in counted(&self.runners, self.flights.runners()) {
+            match used.get_mut(scope) {
+                Some(count) => *count += 1,
+                None => drop(used.insert(scope.clone(), 1)),
+            }
         }
         let is_paused = self.troubles.paused((self.parts.clock)()).is_some();
         let free = self.limits.max_runners.saturating_sub(self.used());
@@ -283,14 +277,16 @@ impl Reconciler {
             self.memory.shift(jump);
             self.troubles.shift(jump);
         }
-        let names = self.runners.iter().map(|one| one.container.name.clone());
-        let online: HashSet<String> = names.filter(|name| self.memory.was_online(name)).collect();
+        let before = self.runners.clone();
+        let names = before.iter().map(|one| one.container.name.as_str());
+        let online: HashSet<&str> = names.filter(|name| self.memory.was_online(name)).collect();
         let (demand, now) = (self.demand.as_deref(), (self.parts.clock)());
-        self.runners = self.memory.join(self.containers.clone(), &self.registered, demand, now);
+        let containers = self.containers.clone();
+        self.runners = Arc::new(self.memory.join(containers, &self.registered, demand, now));
         self.journeys.see(&self.runners, now);
         demand.into_iter().for_each(|demand| self.journeys.know(demand, now));
         for Container { name, repo, .. } in self.runners.iter().map(|runner| &runner.container) {
-            if self.memory.was_online(name) && !online.contains(name) {
+            if self.memory.was_online(name) && !online.contains(name.as_str()) {
                 self.troubles.launch_succeeded(repo.as_ref());
             }
         }
@@ -298,7 +294,8 @@ impl Reconciler {
 
     fn decide(&self, demand: Option<&Demand>, asked: &[Ask]) -> Vec<Action> {
         let now = (self.parts.clock)();
-        let (launching, removing) = (self.flights.runners(), self.removals.names());
+        let launching: Vec<NewRunner> = self.flights.runners().cloned().collect();
+        let removing = self.removals.names();
         let backoff = self.troubles.backoff();
         (self.planner)(&View {
             now,
@@ -312,6 +309,7 @@ impl Reconciler {
             deaf: self.memory.deaf(),
             removing: &removing,
             backoff: &backoff,
+            turns: &self.turns,
             paused: self.troubles.paused(now),
             asked,
         })

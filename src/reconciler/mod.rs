@@ -16,6 +16,8 @@ mod leftovers;
 mod looks;
 mod passes;
 mod rounds;
+#[cfg(test)]
+mod sizes;
 mod tidy;
 mod told;
 mod trouble;
@@ -38,15 +40,15 @@ use self::looks::{Asked, AskedAll, Looked};
 use self::passes::{Passed, changed};
 use self::rounds::{Due, Rounds, SPACING};
 use self::tidy::Tidied;
-use self::told::About;
+use self::told::{About, Told};
 use self::trouble::Troubles;
 use crate::error::{Error, Result};
 use crate::lifecycle::Parts;
 use crate::model::{Container, Demand, Registered, Runner, Scope};
 use crate::pace::Rate;
-use crate::plan::{Action, Ask, Held, Limits, View, plan, used};
+use crate::plan::{Action, Ask, Held, Limits, Turns, View, plan, used};
 use crate::ports::Registration;
-use crate::snapshot::{EventKind, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::supply::Memory;
 use crate::views::ProvisionedRunner;
 
@@ -64,6 +66,9 @@ pub(crate) enum Command {
     Stop(oneshot::Sender<bool>),
     /// Answer: whoever asks wants to know whether the loop still goes round.
     Pulse(oneshot::Sender<()>),
+    /// Answer: how much is remembered.
+    #[cfg(test)]
+    Sizes(oneshot::Sender<sizes::Sizes>),
     /// Launch a runner for `ask`, or one for every queued job.
     Provision {
         /// What for; every queued job when nothing is named.
@@ -116,7 +121,7 @@ pub(crate) struct Reconciler {
     /// As the last listing showed them.
     containers: Vec<Container>,
     /// These, joined with what GitHub says of them.
-    runners: Vec<Runner>,
+    runners: Arc<Vec<Runner>>,
     /// What is known of the demand; none when it cannot be seen.
     demand: Option<Arc<Demand>>,
     registered: BTreeMap<Scope, Vec<Registered>>,
@@ -158,7 +163,9 @@ pub(crate) struct Reconciler {
     /// Whether no pass is over yet, or the last one saw nothing: what is known is not the whole.
     blind: bool,
     /// Why each queued job waits, by the last decision.
-    held: BTreeMap<u64, Held>,
+    held: Arc<BTreeMap<u64, Held>>,
+    /// Whose turn it was.
+    turns: Turns,
     /// Requests for "one runner for every queued job" that wait for a pass.
     all_asked: Vec<AskedAll>,
     on: bool,
@@ -190,7 +197,7 @@ impl Reconciler {
             published,
             memory: Memory::default(),
             containers: Vec::new(),
-            runners: Vec::new(),
+            runners: Arc::default(),
             demand: None,
             registered: BTreeMap::new(),
             scopes: BTreeSet::new(),
@@ -217,7 +224,8 @@ impl Reconciler {
             concerns: Vec::new(),
             trouble: None,
             blind: false,
-            held: BTreeMap::new(),
+            held: Arc::default(),
+            turns: Turns::default(),
             all_asked: Vec::new(),
             on: false,
             cancelled: CancellationToken::new(),
@@ -293,6 +301,8 @@ impl Reconciler {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Pulse(reply) => drop(reply.send(())),
+            #[cfg(test)]
+            Command::Sizes(reply) => drop(reply.send(self.sizes())),
             // Dropping the reply tells that the autoscaler was ended meanwhile: so it will be.
             Command::Start(_) if !self.stopping.is_empty() => {}
             Command::Start(reply) => {
@@ -358,7 +368,7 @@ impl Reconciler {
             };
         });
         let about = About::default();
-        self.tell(EventKind::Loop, "start", "autoscaler", "started".into(), &about);
+        self.tell(Told::Start, "autoscaler", "started".into(), &about);
     }
 
     fn finish_stopping(&mut self) {
@@ -373,23 +383,13 @@ impl Reconciler {
         self.removals = Removals::default();
         self.published.send_modify(|snapshot| snapshot.running = false);
         let message = "stopped; runners go on until their job is done".into();
-        self.tell(EventKind::Loop, "stop", "autoscaler", message, &About::default());
+        self.tell(Told::Stop, "autoscaler", message, &About::default());
         for reply in self.stopping.drain(..) {
             let _ = reply.send(true);
         }
     }
 
     fn used(&self) -> usize {
-        used(&self.runners, &self.flights.runners())
-    }
-
-    fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
-        let used = self.used();
-        self.published.send_modify(|snapshot| {
-            change(snapshot);
-            snapshot.used = used;
-            snapshot.runners.clone_from(&self.runners);
-            snapshot.last_error = self.troubles.last();
-        });
+        used(&self.runners, self.flights.runners())
     }
 }

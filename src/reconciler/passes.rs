@@ -1,5 +1,6 @@
 //! Asking for the demand, and what is told of it meanwhile.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,22 +11,24 @@ use super::Reconciler;
 use super::answers::answer;
 use super::told::About;
 use crate::error::{Error, Result};
-use crate::metrics::Failing;
-use crate::model::Demand;
+use crate::metrics::{Failing, Part};
+use crate::model::{Demand, Repo, Scope};
 use crate::ports::DemandSource;
 
 /// A pass that came back.
 pub(super) struct Passed {
     number: u64,
+    begun: Instant,
     demand: Result<Demand>,
 }
 
 impl Reconciler {
     /// Asks for the demand.
     pub(super) fn pass(&mut self) {
-        let number = self.rounds.pass_begins(Instant::now());
+        let begun = Instant::now();
+        let number = self.rounds.pass_begins(begun);
         let source = self.parts.source.clone();
-        self.passes.spawn(async move { Passed { number, demand: source.demand().await } });
+        self.passes.spawn(async move { Passed { number, begun, demand: source.demand().await } });
     }
 
     /// Something is known that was not asked for, or not yet answered in full.
@@ -39,7 +42,7 @@ impl Reconciler {
 
     /// A pass is over: who waited for it is told, and the next one set.
     pub(super) fn heed(&mut self, passed: Passed) {
-        let Passed { number, demand } = passed;
+        let Passed { number, begun, demand } = passed;
         let now = (self.parts.clock)();
         let failed = match demand {
             Ok(demand) => {
@@ -63,10 +66,12 @@ impl Reconciler {
                 snapshot.iterations += 1;
                 snapshot.last_check = Some(now);
             });
-            let jobs = self.demand.iter().flat_map(|demand| demand.jobs());
-            self.scopes = jobs.map(|job| job.scope.clone()).collect();
+            self.remember_places();
         }
         self.serve(number, failed.clone());
+        if failed.is_none() {
+            self.parts.metrics.worked(Part::Pass, begun.elapsed());
+        }
         if self.on && self.stopping.is_empty() {
             let paced = self.pace();
             let wait = retry
@@ -78,6 +83,17 @@ impl Reconciler {
         if late && !self.rounds.pass_follows {
             self.rounds.pass_by(Instant::now());
         }
+    }
+
+    /// Remembers where jobs wait, and whose turn it was, of what is watched.
+    fn remember_places(&mut self) {
+        let Some(demand) = &self.demand else { return };
+        let scopes: BTreeSet<&Scope> = demand.jobs().map(|job| &job.scope).collect();
+        self.scopes = scopes.into_iter().cloned().collect();
+        let seen = demand.repos.iter().map(|seen| &seen.repo);
+        let watched: BTreeSet<&Repo> =
+            seen.chain(demand.unseen.keys()).chain(&demand.unlooked).collect();
+        self.turns.keep(|repo| watched.contains(repo));
     }
 
     /// The time until the next pass: the outage of a second must not cost an interval.
@@ -115,7 +131,7 @@ impl Reconciler {
             let report = "Please report it with the log.";
             let error = Error::internal(format!("A pass failed: {error}."), report);
             let number = self.rounds.passes;
-            self.heed(Passed { number, demand: Err(error) });
+            self.heed(Passed { number, begun: Instant::now(), demand: Err(error) });
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// Looks are at least this far apart, however many events come: a burst is one change.
 pub(super) const SPACING: Duration = Duration::from_millis(500);
-/// Containers are counted for at most this part of the time.
+/// Containers are counted, and what that leads to is done, for at most this part of the time.
 const COUNTING: u32 = 10;
 
 /// Leftovers are rare, and each search for them costs the engine some listings.
@@ -90,7 +90,7 @@ impl Rounds {
         Some(clock - told - passed).filter(|jump| jump.abs() >= JUMP)
     }
 
-    /// Counting took this long.
+    /// Counting, and acting on it, took this long.
     pub(super) fn counted(&mut self, took: Duration, now: Instant) {
         self.rested = Some(now + took * COUNTING);
     }

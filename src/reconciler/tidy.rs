@@ -7,8 +7,7 @@ use tokio::time::Instant;
 
 use super::Reconciler;
 use super::rounds::BETWEEN_TIDYINGS;
-use super::told::About;
-use crate::snapshot::EventKind;
+use super::told::{About, Told};
 
 /// What keeping house came to.
 #[derive(Debug, Default)]
@@ -41,7 +40,7 @@ impl Reconciler {
             Tidied::default()
         });
         for what in done {
-            self.tell(EventKind::Image, "tidied", "engine", what, &About::default());
+            self.tell(Told::Tidied, "engine", what, &About::default());
         }
         let before = std::mem::replace(&mut self.concerns, concerns);
         // Logged once: the numbers in them change all the time.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::{Code, Error};
-use crate::model::{Demand, Repo};
+use crate::model::{Demand, Repo, RepoDemand};
 use crate::pace;
 use crate::views::LastError;
 
@@ -91,7 +91,8 @@ impl Troubles {
         self.look = None;
         let unseen = demand.unseen.values().chain(demand.unlisted.values()).next().or(trouble);
         self.unseen = unseen.map(|error| LastError::new(error, now));
-        let waits = |repo: &Repo| demand.jobs().any(|job| job.repo == *repo);
+        let is_it = |seen: &RepoDemand, repo: &Repo| !seen.queued.is_empty() && seen.repo == *repo;
+        let waits = |repo: &Repo| demand.repos.iter().any(|seen| is_it(seen, repo));
         self.repos.retain(|repo, trouble| trouble.until > now || waits(repo));
         if demand.jobs().next().is_none()
             && self.image.as_ref().is_some_and(|image| image.until <= now)

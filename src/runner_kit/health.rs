@@ -88,12 +88,11 @@ impl RunnerKit {
 
     /// How many there are of what the loop last saw.
     pub fn census(&self) -> Census {
-        let snapshot = self.published.borrow().clone();
-        let demand = snapshot.demand.as_deref();
+        let snapshot = self.published.borrow();
         let phase = |phase| snapshot.runners.iter().filter(|one| one.phase == phase).count();
         let registered = |one: &&crate::model::Runner| one.registered.is_some();
         Census {
-            queued: demand.map_or(0, |demand| self.service().servable(demand).count()),
+            queued: snapshot.queued.jobs,
             running: phase(Phase::Busy),
             starting: phase(Phase::Starting),
             idle: phase(Phase::Idle),

@@ -1,7 +1,7 @@
 //! What is shown of demand and runners, computed from what was seen. Pure.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::SubsecRound;
 
@@ -51,11 +51,6 @@ impl Service {
     /// The queued jobs of `demand` that are servable.
     pub(crate) fn servable<'d>(&self, demand: &'d Demand) -> impl Iterator<Item = &'d Job> {
         demand.jobs().filter(move |job| self.check(job).is_ok())
-    }
-
-    /// Workflow runs with at least one of them.
-    pub(crate) fn queued_workflows(&self, demand: &Demand) -> usize {
-        self.servable(demand).map(|job| job.run_id).collect::<BTreeSet<_>>().len()
     }
 
     /// The queue of one repository.
@@ -139,8 +134,10 @@ pub(crate) fn shown(runner: &Runner) -> RunnerContainer {
 
 /// The containers as they are now, with what the loop last knew of each.
 pub(crate) fn refreshed(containers: Vec<Container>, known: &[Runner]) -> Vec<Runner> {
+    let known: HashMap<&str, &Runner> =
+        known.iter().map(|runner| (runner.container.id.as_str(), runner)).collect();
     let with_phase = |container: Container| {
-        let before = known.iter().find(|runner| runner.container.id == container.id);
+        let before = known.get(container.id.as_str()).copied();
         let phase = match (container.ended, before) {
             (true, _) => Phase::Exited,
             (false, Some(runner)) => runner.phase,
@@ -169,6 +166,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Repo, Scope};
+    use crate::snapshot::Queued;
 
     fn job(id: u64, run_id: u64, labels: &[&str], second: i64) -> Job {
         let repo: Repo = "o/r".parse().unwrap();
@@ -225,7 +223,8 @@ mod tests {
             reason: "no runner here has the labels gpu".into(),
         };
         assert_eq!(queue.unmatched, [expected]);
-        assert_eq!(service.queued_workflows(&demand()), 1);
+        let queued = Queued::of(&demand(), &labels, true);
+        assert_eq!(queued, Queued { jobs: 2, workflows: 1 });
     }
 
     #[test]

@@ -131,13 +131,15 @@ impl RunnerKit {
     /// The state of the autoscaler. While it is off, and before its first look is over, runners are
     /// counted afresh.
     pub async fn get_status(&self) -> Result<Status> {
-        let snapshot = self.published.borrow().clone();
-        let mut status = self.status_of(&snapshot);
-        if snapshot.running && snapshot.last_check.is_some() {
+        let (mut status, is_running, used) = {
+            let snapshot = self.published.borrow();
+            (self.status_of(&snapshot), snapshot.running, snapshot.used)
+        };
+        if is_running && status.last_check.is_some() {
             return Ok(status);
         }
         let counting = self.parts.engine.containers();
-        let counted = if snapshot.running {
+        let counted = if is_running {
             // The loop tells what is wrong with the engine.
             tokio::time::timeout(COUNT, counting).await.ok().and_then(Result::ok).map(Ok)
         } else {
@@ -147,7 +149,7 @@ impl RunnerKit {
             Some(Ok(containers)) => {
                 let live = containers.iter().filter(|container| !container.ended).count();
                 status.active_runners = live;
-                status.capacity = capacity(self.config.max_runners, live.max(snapshot.used));
+                status.capacity = capacity(self.config.max_runners, live.max(used));
             }
             Some(Err(error)) => {
                 status.last_error =
@@ -160,7 +162,6 @@ impl RunnerKit {
 
     /// The state that `snapshot` tells.
     pub fn status_of(&self, snapshot: &Snapshot) -> Status {
-        let service = self.service();
         let demand = snapshot.demand.as_deref();
         let live = snapshot.runners.iter().filter(|runner| runner.phase != Phase::Exited);
         Status {
@@ -168,8 +169,8 @@ impl RunnerKit {
             start_time: snapshot.started_at.map(|at| at.trunc_subsecs(0)),
             iterations: snapshot.iterations,
             active_runners: live.count(),
-            queued_workflows: demand.map_or(0, |demand| service.queued_workflows(demand)),
-            queued_jobs: demand.map_or(0, |demand| service.servable(demand).count()),
+            queued_workflows: snapshot.queued.workflows,
+            queued_jobs: snapshot.queued.jobs,
             repositories_monitored: demand.map_or(0, |d| d.repos.len() + d.unseen.len()),
             last_check: snapshot.last_check.map(|at| at.trunc_subsecs(0)),
             provisioned_runners: snapshot.provisioned,
@@ -241,12 +242,11 @@ impl RunnerKit {
 
     /// Containers with what the loop knows of them; while it is off, with what GitHub says now.
     async fn known(&self, containers: Vec<Container>) -> Vec<Runner> {
-        let snapshot = self.published.borrow().clone();
-        if snapshot.running {
-            refreshed(containers, &snapshot.runners)
-        } else {
-            self.join(containers).await
-        }
+        let (is_running, runners) = {
+            let snapshot = self.published.borrow();
+            (snapshot.running, snapshot.runners.clone())
+        };
+        if is_running { refreshed(containers, &runners) } else { self.join(containers).await }
     }
 
     /// Containers joined with what GitHub says of them now.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::lists::Service;
-use super::{RunnerKit, service};
+use super::RunnerKit;
 use crate::config::RunnerConfig;
 use crate::lifecycle::Parts;
 use crate::model::Phase;
@@ -48,8 +47,7 @@ pub(super) async fn run(
             loop {
                 minutes.tick().await;
                 let now = (parts.clock)().timestamp();
-                let sample =
-                    sample(&service(&config), config.max_runners, &published.borrow(), now);
+                let sample = sample(config.max_runners, &published.borrow(), now);
                 parts.samples.record(sample);
             }
         };
@@ -62,12 +60,12 @@ pub(super) async fn run(
     }
 }
 
-fn sample(service: &Service, capacity: usize, snapshot: &Snapshot, at: i64) -> Sample {
+fn sample(capacity: usize, snapshot: &Snapshot, at: i64) -> Sample {
     let runners = |is: fn(Phase) -> bool| snapshot.runners.iter().filter(|r| is(r.phase)).count();
     let demand = snapshot.demand.as_ref();
     Sample {
         at,
-        queued_jobs: demand.map_or(0, |demand| service.servable(demand).count()),
+        queued_jobs: snapshot.queued.jobs,
         active_runners: runners(|phase| phase != Phase::Exited),
         busy_runners: runners(|phase| phase == Phase::Busy),
         capacity,

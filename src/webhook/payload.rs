@@ -72,7 +72,8 @@ impl Payload {
         // It waited when it was told of, and may have got a runner on the way here. Of a clock that goes
         // otherwise than GitHub's no more is believed than deliveries take.
         let seen_at = since.max(now - LAG).min(now);
+        let ending = job.ending().filter(|_| state == JobState::Completed);
         let job = job.job(repo, &scope, server_url, since.min(now), seen_at);
-        Ok(Heard { job, state, at: now })
+        Ok(Heard { job, state, ending, at: now })
     }
 }

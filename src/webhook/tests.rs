@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::{Environment, RunnerConfig, Sources, StartInput, load};
 use crate::demand::{Heard, JobState};
-use crate::model::{Labels, Scope};
+use crate::model::{Ending, JobResult, Labels, Scope};
 
 // The example of docs.github.com, "Validating webhook deliveries".
 const SECRET: &str = "It's a Secret to Everybody";
@@ -153,7 +153,7 @@ fn with(mut payload: Value, member: &str, value: Option<Value>) -> Value {
 
 #[test]
 fn a_queued_job_is_heard_of_with_all_that_a_poll_would_show() {
-    let Heard { job, state, at } = heard(&inbox(&[]), &payload("queued"));
+    let Heard { job, state, at, .. } = heard(&inbox(&[]), &payload("queued"));
     assert_eq!((state, at), (JobState::Queued, now()));
     assert_eq!((job.id, job.run_id), (12_877_621_891, 4_747_967_848));
     assert_eq!((job.name.as_str(), job.labels), ("build", Labels::new(["self-hosted", "gpu"])));
@@ -174,6 +174,17 @@ fn each_action_says_where_the_job_stands() {
         |runner_name: &str| JobState::InProgress { runner_name: runner_name.into(), started_at };
     assert_eq!(inbox(running), by("ours-1"));
     assert_eq!(inbox(payload("in_progress")), by(""), "taken, and not told by whom");
+}
+
+#[test]
+fn an_end_is_told_by_the_runners_name_where_it_is_known() {
+    let ending = |payload: &Value| heard(&inbox(&[]), payload).ending;
+    let over = with(payload("completed"), "conclusion", Some("timed_out".into()));
+    assert_eq!(ending(&over), None, "nobody had it");
+    let ours = with(over, "runner_name", Some("ours-1".into()));
+    let told = Ending { runner: "ours-1".into(), result: JobResult::Failed };
+    assert_eq!(ending(&ours), Some(told));
+    assert_eq!(ending(&with(ours, "conclusion", Some("a\"} 1".into()))), None);
 }
 
 #[test]

@@ -259,9 +259,17 @@ fn the_metrics_tell_the_same(text: &str) {
         let count = sample(&text.replace(&name, step), step);
         assert!(count >= 1.0, "{step}: {text}");
     }
+    for part in ["look", "decide", "pass"] {
+        let name = format!("runner_kit_loop_seconds_count{{part=\"{part}\"}}");
+        assert!(sample(&text.replace(&name, part), part) >= 1.0, "{part}: {text}");
+    }
     let began =
         r#"gha_started_jobs_total{name="watch-log",organization="octo-org",repository="a"} 1"#;
     assert!(text.contains(began), "{text}");
+    // The runner has said so itself: GitHub was only polled.
+    let ended = r#"organization="octo-org",repository="a",job_result="succeeded"} 1"#;
+    let ended = format!("gha_completed_jobs_total{{name=\"watch-log\",{ended}");
+    assert!(text.contains(&ended), "{text}");
     for secret in ["build", "ipfs-watch-log-"] {
         assert!(!text.contains(secret), "whoever names a job makes a series: {text}");
     }

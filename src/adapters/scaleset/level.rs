@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::wire::{Event, Message, Statistics};
 use crate::demand::Assigned;
-use crate::model::{Job, Labels, Repo, RunningJob, Scope, clean_text};
+use crate::model::{Ending, Job, Labels, Repo, RunningJob, Scope, clean_text};
 
 /// The service numbers requests, not jobs. Added to it, a number is not taken for GitHub's id of another
 /// job, which are far below, and is exact in JavaScript.
@@ -55,6 +55,8 @@ struct Running {
 pub(super) struct Applied {
     /// Jobs that can be acquired.
     pub(super) offered: Vec<u64>,
+    /// Jobs that have ended.
+    pub(super) ended: Vec<Ending>,
     /// Its jobs and its numbers contradict each other.
     pub(super) doubtful: bool,
 }
@@ -82,7 +84,7 @@ impl Level {
             }
             self.latest = self.next;
             for event in &message.events {
-                self.happened(event, &mut applied.offered, now);
+                self.happened(event, &mut applied, now);
             }
             self.statistics = message.statistics.unwrap_or(self.statistics);
         }
@@ -90,10 +92,10 @@ impl Level {
         applied
     }
 
-    fn happened(&mut self, event: &Event, offered: &mut Vec<u64>, now: DateTime<Utc>) {
+    fn happened(&mut self, event: &Event, applied: &mut Applied, now: DateTime<Utc>) {
         let request = event.runner_request_id;
         match event.message_type.as_str() {
-            "JobAvailable" => offered.push(request),
+            "JobAvailable" => applied.offered.push(request),
             "JobAssigned" => {
                 if let Some(tracked) = self.track(event, now).filter(|one| one.running.is_none()) {
                     self.jobs.insert(request, tracked);
@@ -107,7 +109,11 @@ impl Level {
                 }
             }
             // Cancelled ones may be assigned again later, and are then told of anew.
-            "JobCompleted" => drop(self.jobs.remove(&request)),
+            "JobCompleted" => {
+                self.jobs.remove(&request);
+                let runner = clean_text(&event.runner_name, NAME);
+                applied.ended.extend(Ending::told(&runner, Some(&event.result)));
+            }
             other => tracing::debug!(kind = other, "an unknown event of a job was left alone"),
         }
     }

@@ -246,6 +246,7 @@ impl Listener {
         message: &Message,
     ) -> Result<()> {
         let applied = level.apply(message, Utc::now());
+        applied.ended.iter().for_each(|ending| self.board.ended(ending.clone()));
         if applied.doubtful {
             // Where even that is not known the jobs of the message count.
             match self.service.show(cursor.set).await {

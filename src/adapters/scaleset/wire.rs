@@ -121,6 +121,8 @@ pub(super) struct Event {
     pub(super) runner_assign_time: Option<DateTime<Utc>>,
     #[serde(deserialize_with = "or_default")]
     pub(super) runner_name: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) result: String,
 }
 
 impl Message {

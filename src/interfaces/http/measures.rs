@@ -15,8 +15,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::config::RunnerConfig;
-use crate::metrics::{Histogram, Jobs, Reading};
-use crate::model::Repo;
+use crate::metrics::{Ends, Histogram, Jobs, Reading};
+use crate::model::{JobResult, Repo};
 use crate::runner_kit::{Census, RunnerKit};
 
 /// Labels of one series.
@@ -60,7 +60,8 @@ fn levels(census: &Census, config: &RunnerConfig) -> [(&'static str, &'static st
     ]
 }
 
-/// `runner_kit_runners`, `runner_kit_phase_seconds` and `runner_kit_failures_total`.
+/// `runner_kit_runners`, `runner_kit_phase_seconds`, `runner_kit_loop_seconds` and
+/// `runner_kit_failures_total`.
 #[derive(Debug)]
 struct Steps {
     census: Census,
@@ -84,6 +85,14 @@ impl Collector for Steps {
             let labels = [("phase", step.as_str())];
             draw(histogram, family.encode_family(&labels)?)?;
         }
+        let help = "How long each part of the loop takes: to see the runners, to act on what is known, \
+                    to ask for the demand and act on it";
+        let mut family =
+            encoder.encode_descriptor("loop_seconds", help, None, MetricType::Histogram)?;
+        for (part, histogram) in &self.measured.parts {
+            let labels = [("part", part.as_str())];
+            draw(histogram, family.encode_family(&labels)?)?;
+        }
         let help = "What failed since the start";
         let mut family = encoder.encode_descriptor("failures", help, None, MetricType::Counter)?;
         for (what, count) in &self.measured.failures {
@@ -100,32 +109,43 @@ struct Work(Reading);
 
 impl Collector for Work {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        type Count = fn(&Jobs) -> u64;
-        type Time = fn(&Jobs) -> &Histogram;
-        let counters: [(_, _, Count); 2] = [
-            ("started_jobs", "Jobs that runners of ours began", |jobs| jobs.started),
-            ("completed_jobs", "Jobs that runners of ours ended", |jobs| jobs.completed),
-        ];
-        for (name, help, count) in counters {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (repo, jobs) in &self.0.jobs {
-                let labels = of(repo.as_ref());
-                ConstCounter::new(count(jobs)).encode(family.encode_family(&labels)?)?;
-            }
+        let jobs = || self.0.jobs.iter().map(|(repo, jobs)| (of(repo.as_ref()), jobs));
+        let ends = || jobs().flat_map(|(labels, jobs)| with_result(labels, jobs));
+
+        let help = "Jobs that runners of ours began";
+        let mut started =
+            encoder.encode_descriptor("started_jobs", help, None, MetricType::Counter)?;
+        for (labels, jobs) in jobs() {
+            ConstCounter::new(jobs.started).encode(started.encode_family(&labels)?)?;
         }
-        let times: [(_, _, Time); 2] = [
-            ("job_startup_duration_seconds", "From queued to begun", |jobs| &jobs.startup),
-            ("job_execution_duration_seconds", "From begun to ended", |jobs| &jobs.execution),
-        ];
-        for (name, help, time) in times {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-            for (repo, jobs) in &self.0.jobs {
-                let labels = of(repo.as_ref());
-                draw(time(jobs), family.encode_family(&labels)?)?;
-            }
+        let help = "Jobs that runners of ours ended";
+        let mut completed =
+            encoder.encode_descriptor("completed_jobs", help, None, MetricType::Counter)?;
+        for (labels, ends) in ends() {
+            ConstCounter::new(ends.count).encode(completed.encode_family(&labels)?)?;
+        }
+        let (name, help) = ("job_startup_duration_seconds", "From queued to begun");
+        let mut startup = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (labels, jobs) in jobs() {
+            draw(&jobs.startup, startup.encode_family(&labels)?)?;
+        }
+        let (name, help) = ("job_execution_duration_seconds", "From begun to ended");
+        let mut execution = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (labels, ends) in ends() {
+            draw(&ends.execution, execution.encode_family(&labels)?)?;
         }
         Ok(())
     }
+}
+
+/// The jobs by how they ended, with `labels` and that.
+fn with_result(labels: Labels, jobs: &Jobs) -> impl Iterator<Item = (Labels, &Ends)> {
+    jobs.ended.iter().map(move |(result, ends)| {
+        let mut labels = labels.clone();
+        let result = result.map(JobResult::as_str).unwrap_or_default();
+        labels.push(("job_result", result.to_owned()));
+        (labels, ends)
+    })
 }
 
 fn of(repo: Option<&Repo>) -> Labels {

@@ -1,9 +1,12 @@
 //! Decisions compared as values.
 
 mod doubt;
+mod fair;
 mod properties;
 mod spent;
 mod world;
+
+use chrono::TimeDelta;
 
 use self::world::*;
 use super::*;

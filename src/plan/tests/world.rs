@@ -1,6 +1,8 @@
 //! Worlds to plan for, made by a fluent builder.
 
-use crate::model::{Container, Labels, Registered, RepoDemand};
+use chrono::TimeDelta;
+
+use crate::model::{Container, Job, Labels, Registered, RepoDemand};
 use crate::plan::*;
 use crate::ports::NewRunner;
 use crate::supply::Unclaimed;
@@ -28,6 +30,7 @@ pub(super) struct World {
     pub(super) deaf: Vec<Spent>,
     pub(super) removing: BTreeSet<String>,
     pub(super) backoff: BTreeMap<Repo, DateTime<Utc>>,
+    pub(super) turns: Turns,
     pub(super) paused: Option<&'static str>,
     pub(super) asked: Vec<Ask>,
 }
@@ -62,6 +65,7 @@ pub(super) fn world() -> World {
         deaf: vec![],
         removing: BTreeSet::new(),
         backoff: BTreeMap::new(),
+        turns: Turns::default(),
         paused: None,
         asked: vec![],
     }
@@ -159,6 +163,7 @@ impl World {
             deaf: &self.deaf,
             removing: &self.removing,
             backoff: &self.backoff,
+            turns: &self.turns,
             paused: self.paused,
             asked: &self.asked,
         }

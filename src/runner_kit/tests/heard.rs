@@ -106,7 +106,7 @@ impl Boarded {
             seen_at: at,
             beside_sets: false,
         };
-        self.board.hear(Heard { job, state, at });
+        self.board.hear(Heard { job, state, ending: None, at });
     }
 }
 

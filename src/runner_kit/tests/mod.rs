@@ -6,6 +6,7 @@ mod heard;
 mod leftovers;
 mod lessons;
 mod measured;
+mod overload;
 mod races;
 mod simulation;
 mod told;

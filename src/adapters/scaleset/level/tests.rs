@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::JobResult;
 
 fn level() -> Level {
     Level::new(Scope::org("acme"), "https://github.com", Labels::new(["pool"]))
@@ -56,7 +57,10 @@ fn a_job_is_assigned_starts_and_completes() {
     apply(&mut level, &message(2, 1, 1, all("JobStarted", 7..=7)));
     let (repo, running) = level.assigned(9, DateTime::UNIX_EPOCH).in_progress.remove(0);
     assert_eq!((repo.as_str(), running.runner_name.as_str()), ("acme/api", "runner-7"));
-    apply(&mut level, &message(3, 0, 0, all("JobCompleted", 7..=7)));
+    let over = Event { result: "failed".into(), ..event("JobCompleted", 7) };
+    let applied = apply(&mut level, &message(3, 0, 0, vec![over]));
+    let ending = Ending { runner: "runner-7".into(), result: JobResult::Failed };
+    assert_eq!(applied.ended, [ending]);
     assert_eq!(told(&level), (vec![], vec![], 0));
 }
 
@@ -139,7 +143,7 @@ fn jobs_whose_end_was_never_told_are_forgotten_the_oldest_first() {
 fn offered_jobs_are_to_be_acquired_and_are_no_demand_before() {
     let mut level = level();
     let applied = apply(&mut level, &message(1, 0, 0, all("JobAvailable", 3..=4)));
-    assert_eq!(applied, Applied { offered: vec![3, 4], doubtful: false });
+    assert_eq!(applied, Applied { offered: vec![3, 4], ..Applied::default() });
     assert_eq!(told(&level), (vec![], vec![], 0));
 }
 
