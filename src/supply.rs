@@ -655,4 +655,25 @@ mod tests {
         memory.shift(TimeDelta::seconds(3_600));
         assert_eq!(see(&mut memory, 3_620, &listed(false, false)).lost_since, Some(at(3_616)));
     }
+
+    #[test]
+    fn what_a_log_said_and_what_nobody_claims_are_as_old_as_before_when_the_clock_is_set() {
+        let mut memory = Memory::default();
+        see(&mut memory, 0, &nobody());
+        hear(&mut memory, 20, said(Said::Listening, 12));
+        memory.listed(at(42));
+        for second in [30, 40] {
+            memory.look_for_unclaimed(&listed(false, false), &[], |_| true, at(second));
+        }
+        memory.shift(TimeDelta::seconds(3_600));
+        let unclaimed = memory.unclaimed()[&(scope(), 1)];
+        assert_eq!((unclaimed.since, unclaimed.seen), (at(3_630), at(3_640)));
+        assert_eq!(see(&mut memory, 3_650, &nobody()).lost_since, Some(at(3_612)));
+
+        let mut memory = Memory::default();
+        see(&mut memory, 0, &nobody());
+        memory.shift(TimeDelta::seconds(3_600));
+        hear(&mut memory, 3_650, said(Said::Listening, 12));
+        assert_eq!(see(&mut memory, 3_650, &nobody()).lost_since, Some(at(3_612)));
+    }
 }
