@@ -104,7 +104,6 @@ impl Memory {
     }
 
     /// How many runners are remembered.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.seen.len() + self.spent.len() + self.dismissed.len()
     }

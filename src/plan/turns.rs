@@ -30,7 +30,6 @@ impl Turns {
     }
 
     /// How many are remembered.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.last.len()
     }

@@ -60,7 +60,6 @@ impl Journeys {
     }
 
     /// How many runners and jobs are remembered.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.runners.len() + self.jobs.len()
     }

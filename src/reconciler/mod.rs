@@ -15,9 +15,8 @@ mod journeys;
 mod leftovers;
 mod looks;
 mod passes;
+mod remembered;
 mod rounds;
-#[cfg(test)]
-mod sizes;
 mod tidy;
 mod told;
 mod trouble;
@@ -38,6 +37,7 @@ use self::flight::{Flights, Removals};
 use self::journeys::Journeys;
 use self::looks::{Asked, AskedAll, Looked};
 use self::passes::{Passed, changed};
+use self::remembered::Remembered;
 use self::rounds::{Due, Rounds, SPACING};
 use self::tidy::Tidied;
 use self::told::{About, Told};
@@ -64,11 +64,8 @@ pub(crate) enum Command {
     Start(oneshot::Sender<bool>),
     /// Stop; answers, when what was accepted is done or undone, whether it was on.
     Stop(oneshot::Sender<bool>),
-    /// Answer: whoever asks wants to know whether the loop still goes round.
-    Pulse(oneshot::Sender<()>),
-    /// Answer: how much is remembered.
-    #[cfg(test)]
-    Sizes(oneshot::Sender<sizes::Sizes>),
+    /// Answer with how much is remembered: whoever asks wants to know whether the loop still goes round.
+    Pulse(oneshot::Sender<Remembered>),
     /// Launch a runner for `ask`, or one for every queued job.
     Provision {
         /// What for; every queued job when nothing is named.
@@ -300,9 +297,7 @@ impl Reconciler {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Pulse(reply) => drop(reply.send(())),
-            #[cfg(test)]
-            Command::Sizes(reply) => drop(reply.send(self.sizes())),
+            Command::Pulse(reply) => drop(reply.send(self.sizes())),
             // Dropping the reply tells that the autoscaler was ended meanwhile: so it will be.
             Command::Start(_) if !self.stopping.is_empty() => {}
             Command::Start(reply) => {

@@ -77,7 +77,9 @@ impl RunnerKit {
     /// Whether the loop still goes round: resolves when it answers, which it does between any two
     /// things that it does.
     pub async fn pulse(&self) -> Result<()> {
-        self.ask(Command::Pulse).await
+        let remembered = self.ask(Command::Pulse).await?;
+        tracing::debug!(?remembered, "the loop goes round");
+        Ok(())
     }
 
     /// Why nothing can be served just now; nothing when all is well.

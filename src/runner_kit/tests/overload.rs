@@ -18,7 +18,7 @@ async fn nothing_is_left_in_memory_of_10000_jobs_that_came_and_went() {
         (0..REPOS).for_each(|name| world.github.queue(&format!("r{name}"), JOBS, 1));
         let all = before + REPOS * JOBS as usize;
         world.until("a wave is over", |world| world.github.done() == all).await;
-        let sizes = world.kit.ask(Command::Sizes).await.unwrap();
+        let sizes = world.kit.ask(Command::Pulse).await.unwrap();
         most = sizes.iter().map(|(_, size)| *size).max().unwrap().max(most);
         assert!(wave > 1 || most > 100, "it does remember: {sizes:?}");
     }
@@ -26,7 +26,7 @@ async fn nothing_is_left_in_memory_of_10000_jobs_that_came_and_went() {
     // Runners that may have had a job are remembered for half an hour.
     assert!(most <= 2 * 10_000, "{most}");
     world.pass(45 * 60).await;
-    for (what, size) in world.kit.ask(Command::Sizes).await.unwrap() {
+    for (what, size) in world.kit.ask(Command::Pulse).await.unwrap() {
         let bound = match what {
             "events" => 200,
             // As many as there are repositories, for as long as they are watched.

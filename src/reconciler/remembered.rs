@@ -1,12 +1,12 @@
-//! How much the loop remembers, for tests that it is bounded.
+//! How much the loop remembers: told with each pulse, so that whoever looks can see that it is bounded.
 
 use super::Reconciler;
 
 /// What is remembered, and how much of it.
-pub(crate) type Sizes = Vec<(&'static str, usize)>;
+pub(crate) type Remembered = Vec<(&'static str, usize)>;
 
 impl Reconciler {
-    pub(super) fn sizes(&self) -> Sizes {
+    pub(super) fn sizes(&self) -> Remembered {
         let snapshot = self.published.borrow();
         vec![
             ("containers", self.containers.len()),
