@@ -24,7 +24,7 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("hints", &[]),
     ("history", &["error", "model"]),
     ("samples", &[]),
-    ("metrics", &["model::Repo"]),
+    ("metrics", &["model"]),
     ("resource", &["error", "model"]),
     ("audit", &["error", "model", "views::Page"]),
     ("views", &["error", "model"]),
