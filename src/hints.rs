@@ -89,7 +89,12 @@ impl Hints {
         self.lock().contains_key(name)
     }
 
-    /// All there are, those that other processes have left included.
+    /// Those that this process knows, without a look at the files.
+    pub fn known(&self) -> BTreeMap<String, String> {
+        self.lock().iter().map(|(name, hint)| (name.clone(), hint.note.clone())).collect()
+    }
+
+    /// All there are, those that other processes have left included; these are known from now on.
     pub fn all(&self) -> BTreeMap<String, String> {
         if let Some(directory) = &self.directory {
             match read(directory) {
@@ -105,7 +110,7 @@ impl Hints {
                 Err(error) => self.complain(&error),
             }
         }
-        self.lock().iter().map(|(name, hint)| (name.clone(), hint.note.clone())).collect()
+        self.known()
     }
 
     fn complain(&self, why: &dyn std::fmt::Display) {

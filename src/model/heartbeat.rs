@@ -77,6 +77,9 @@ enum Process {
     Worker,
 }
 
+/// Between the name of a job, of somebody's choice, and its result.
+pub(super) const COMPLETED: &str = " completed with result: ";
+
 /// What `text` says of a runner that has said `before`.
 fn said(text: &str, before: Option<Said>) -> Option<Said> {
     let begins = |with: &str| text.starts_with(with);
@@ -85,7 +88,7 @@ fn said(text: &str, before: Option<Said>) -> Option<Said> {
     // The lease of its job is renewed every minute.
     } else if begins("Running job: ") || begins("Successfully renew job") {
         Some(Said::Working)
-    } else if begins("Job ") && text.contains(" completed with result: ") {
+    } else if begins("Job ") && text.contains(COMPLETED) {
         Some(Said::Finished)
     } else if begins("Runner reconnected.") {
         (before == Some(Said::Disconnected)).then_some(Said::Listening)

@@ -1,5 +1,7 @@
 //! How a job ended.
 
+use super::heartbeat::COMPLETED;
+
 /// How a job ended, in the words of scale sets, which the Actions Runner Controller's metrics have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JobResult {
@@ -45,8 +47,7 @@ impl JobResult {
     ///
     /// Source: actions/runner, `JobDispatcher` ("Job … completed with result: …").
     pub fn in_log(tail: &str) -> Option<Self> {
-        const SAID: &str = " completed with result: ";
-        let said = |line: &str| Self::named(line.rsplit_once(SAID)?.1.trim());
+        let said = |line: &str| Self::named(line.rsplit_once(COMPLETED)?.1.trim());
         tail.lines().rev().find_map(said)
     }
 }

@@ -18,11 +18,8 @@ use crate::plan::UNCLAIMED;
 impl Reconciler {
     /// Where registrations are looked for, beside the scopes of the containers.
     pub(super) fn where_to_look(&self) -> Vec<Scope> {
-        self.remembered().chain(self.scopes.iter().cloned()).collect()
-    }
-
-    fn remembered(&self) -> impl Iterator<Item = Scope> + use<> {
-        self.parts.leftovers.all().into_keys().filter_map(|name| Scope::parse(&name))
+        // The files are read here, once for each look.
+        scopes(self.parts.leftovers.all()).chain(self.scopes.iter().cloned()).collect()
     }
 
     /// A look that began `at` showed what is registered, but for the scopes that are `unlisted`.
@@ -45,7 +42,7 @@ impl Reconciler {
                 leftovers.remember(&scope, "");
             }
         }
-        for scope in self.remembered().filter(|scope| !inhabited.contains(scope)) {
+        for scope in scopes(leftovers.known()).filter(|scope| !inhabited.contains(scope)) {
             let closed = unlisted.get(&scope).filter(|error| is_closed(error));
             let is_clean =
                 registered.get(&scope).is_some_and(|all| !all.iter().any(|one| is_ours(&one.name)));
@@ -67,6 +64,10 @@ impl Reconciler {
         let left = self.memory.unclaimed().values().map(|one| UNCLAIMED - one.lasted());
         left.filter(|left| *left > TimeDelta::zero()).min()?.to_std().ok()
     }
+}
+
+fn scopes(hints: BTreeMap<String, String>) -> impl Iterator<Item = Scope> {
+    hints.into_keys().filter_map(|name| Scope::parse(&name))
 }
 
 /// Whether the scope is no more, or the credential no longer has anything to do there.

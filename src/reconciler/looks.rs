@@ -259,7 +259,7 @@ impl Reconciler {
             }
         }
         let is_paused = self.troubles.paused((self.parts.clock)()).is_some();
-        let free = self.limits.max_runners.saturating_sub(self.used());
+        let free = self.limits.max_runners.saturating_sub(used.values().sum());
         // Nothing is acted upon while the runners are not seen, and nothing may come of more work.
         let demand = self.demand.as_ref().filter(|_| self.sighted);
         Decided {

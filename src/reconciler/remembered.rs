@@ -12,7 +12,7 @@ impl Reconciler {
             ("containers", self.containers.len()),
             ("runners", self.runners.len()),
             ("scopes", self.scopes.len()),
-            ("leftovers", self.parts.leftovers.all().len()),
+            ("leftovers", self.parts.leftovers.known().len()),
             ("unclaimed", self.memory.unclaimed().len()),
             ("registered", self.registered.values().map(Vec::len).sum()),
             ("flights", self.flights.runners().count()),

@@ -25,7 +25,11 @@ impl Inner {
     /// Remembers which images these runners have, and by which names.
     pub(super) async fn see_images(&self, runners: &[ContainerSummary]) {
         let Some(images) = &self.images else { return };
-        let mut known = images.all();
+        let mut known = images.known();
+        let is_new = |image: &String| !known.contains_key(image);
+        if runners.iter().filter_map(|runner| runner.image_id.as_ref()).any(is_new) {
+            known = images.all();
+        }
         for runner in runners {
             let Some(image) = runner.image_id.as_deref() else { continue };
             let names = known.get(image).cloned();
