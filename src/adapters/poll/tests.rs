@@ -1,7 +1,9 @@
 //! Against the simulated GitHub, over TCP.
 
 mod apps;
+mod failures;
 mod lessons;
+mod registrar;
 
 use std::time::Duration;
 
@@ -17,6 +19,9 @@ use crate::simulator::{
     Fault, JobSpec, JobStatus, Often, Options, Permission, RepoSpec, RunSpec, Simulator, TOKEN,
 };
 
+/// How long an answer may take: the simulated GitHub has the thread only now and then.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 struct World {
     github: Simulator,
     config: RunnerConfig,
@@ -31,6 +36,15 @@ impl World {
     }
 
     async fn with(
+        owner: Option<&str>,
+        options: Options,
+        change: impl FnOnce(&mut RunnerConfig),
+    ) -> Self {
+        Self::waiting(PATIENCE, owner, options, change).await
+    }
+
+    async fn waiting(
+        patience: Duration,
         owner: Option<&str>,
         options: Options,
         change: impl FnOnce(&mut RunnerConfig),
@@ -51,8 +65,7 @@ impl World {
         // So that every look looks at every repository.
         config.poll_interval = Duration::ZERO;
         change(&mut config);
-        let client =
-            GithubClient::with_patience(&config, TOKEN.into(), Duration::from_millis(700)).unwrap();
+        let client = GithubClient::with_patience(&config, TOKEN.into(), patience).unwrap();
         let poller = Poller::new(client.clone(), Arc::default(), &config).unwrap();
         let registrar = GithubRegistrar::new(client.clone(), &config);
         Self { github, config, client, poller, registrar }
@@ -202,201 +215,6 @@ async fn a_look_at_what_has_not_changed_costs_nothing() {
     let charged = requests.iter().filter(|request| request.charged).count();
     assert_eq!((status(200), charged), (0, 0), "{requests:?}");
     assert!(status(StatusCode::NOT_MODIFIED.as_u16()) >= 60);
-}
-
-#[tokio::test]
-async fn one_repository_without_rights_hides_no_other_and_says_which_right_is_missing() {
-    let world = World::new(None).await;
-    let good = world.repo("octocat/good");
-    world.queue(&good, RunSpec::new("ci").job(self_hosted("build")));
-    world.github.add_repo(RepoSpec::new("octocat/bad").denies(Permission::Actions));
-    let demand = world.poller.demand().await.unwrap();
-    assert_eq!(demand.jobs().count(), 1);
-    let (repo, error) = demand.unseen.first_key_value().unwrap();
-    assert_eq!((repo.as_str(), error.code), ("octocat/bad", Code::TokenDenied));
-    assert!(error.message.contains("octocat/bad") && error.remedy.contains("actions"), "{error}");
-}
-
-#[tokio::test]
-async fn what_fails_in_passing_is_tried_again_and_a_broken_answer_is_never_kept() {
-    // A first look each: what is not modified has no body that could be broken.
-    let look = async |fault: Option<Fault>| {
-        let world = World::new(None).await;
-        let repo = world.repo("octocat/home");
-        world.queue(&repo, RunSpec::new("ci").job(self_hosted("build")));
-        let name = format!("{fault:?}");
-        if let Some(fault) = fault {
-            world.github.inject(fault, "GET /repos/*/actions/runs*", Often::Times(1)).unwrap();
-        }
-        let demand = world.poller.demand().await.unwrap();
-        assert_eq!((demand.jobs().count(), demand.unseen.len()), (1, 0), "{name}");
-        world.github.requests().len()
-    };
-    let usual = look(None).await;
-    let faults = [
-        Fault::Status(500),
-        Fault::Status(502),
-        Fault::Reset,
-        Fault::Truncated,
-        Fault::Malformed,
-        Fault::Hang,
-    ];
-    for fault in faults {
-        assert_eq!(look(Some(fault.clone())).await, usual + 1, "{fault:?} was met and tried again");
-    }
-}
-
-#[tokio::test]
-async fn a_repository_that_hangs_is_told_and_holds_up_no_other() {
-    let mut world = World::new(None).await;
-    world.poller.patience = Duration::from_millis(300);
-    let good = world.repo("octocat/good");
-    world.repo("octocat/slow");
-    world.queue(&good, RunSpec::new("ci").job(self_hosted("build")));
-    world.github.inject(Fault::Hang, "GET /repos/octocat/slow/*", Often::Always).unwrap();
-    let demand = world.poller.demand().await.unwrap();
-    assert_eq!(demand.jobs().count(), 1);
-    let (repo, error) = demand.unseen.first_key_value().unwrap();
-    assert_eq!((repo.as_str(), error.code), ("octocat/slow", Code::GithubUnreachable));
-}
-
-#[tokio::test]
-async fn an_outage_is_an_error_and_not_an_empty_demand() {
-    let world = World::new(None).await;
-    world.repo("octocat/home");
-    world.github.inject(Fault::Status(503), "GET *", Often::Always).unwrap();
-    assert_eq!(world.poller.demand().await.unwrap_err().code, Code::GithubUnreachable);
-    world.github.clear_faults();
-    assert_eq!(world.names().await, ["octocat/home"]);
-    world.github.inject(Fault::Status(503), "GET /repos/*", Often::Always).unwrap();
-    assert_eq!(world.poller.demand().await.unwrap_err().code, Code::GithubUnreachable);
-}
-
-#[tokio::test]
-async fn a_limit_is_obeyed_by_sending_nothing_until_it_is_over() {
-    for fault in
-        [Fault::TooManyRequests { retry_after: 30 }, Fault::SecondaryLimit { retry_after: 30 }]
-    {
-        let world = World::new(None).await;
-        world.github.inject(fault, "GET *", Often::Times(1)).unwrap();
-        let error = world.poller.demand().await.unwrap_err();
-        assert_eq!((error.code, error.retry_after), (Code::RateLimited, Some(30)));
-        let sent = world.github.requests().len();
-        let again = world.poller.demand().await.unwrap_err();
-        assert_eq!((again.code, world.github.requests().len()), (Code::RateLimited, sent));
-    }
-}
-
-#[tokio::test]
-async fn what_was_seen_stays_known_while_a_limit_forbids_to_look_again() {
-    let world = World::new(None).await;
-    let repo = world.repo("octocat/home");
-    world.queue(&repo, RunSpec::new("ci").job(self_hosted("build")));
-    assert_eq!(world.poller.demand().await.unwrap().jobs().count(), 1);
-    let fault = Fault::TooManyRequests { retry_after: 30 };
-    world.github.inject(fault, "GET /repos/*", Often::Always).unwrap();
-    assert_eq!(world.poller.demand().await.unwrap_err().code, Code::RateLimited);
-    let known = |minutes| world.poller.board.demand(Utc::now() + TimeDelta::minutes(minutes));
-    assert_eq!((known(0).jobs().count(), known(0).is_partial), (1, false), "it waits still");
-    assert_eq!(known(26).jobs().count(), 0, "not for ever on the word of one look");
-}
-
-#[tokio::test]
-async fn a_look_that_waits_for_its_turn_is_no_slow_repository() {
-    let minute = |config: &mut RunnerConfig| config.poll_interval = Duration::from_secs(60);
-    let options = Options { secondary_limit: Some(900), ..Options::default() };
-    let mut world = World::with(None, options, minute).await;
-    world.poller.patience = Duration::from_millis(300);
-    let repo = world.repo("octocat/home");
-    world.queue(&repo, RunSpec::new("ci").job(self_hosted("build")));
-    assert_eq!(world.poller.demand().await.unwrap().jobs().count(), 1);
-    world.client.exhaust().await;
-    let error = world.poller.demand().await.unwrap_err();
-    assert_eq!(error.code, Code::RateLimited, "{error}");
-    let known = world.poller.board.demand(Utc::now());
-    assert_eq!((known.jobs().count(), known.unseen.len()), (1, 0));
-}
-
-#[tokio::test]
-async fn a_wrong_credential_is_told_and_never_shown() {
-    let world = World::new(None).await;
-    let client = GithubClient::new(&world.config, "ghp_wrong_token_text".into()).unwrap();
-    let error = GithubRegistrar::new(client, &world.config).check().await.unwrap_err();
-    assert_eq!(error.code, Code::NotAuthenticated);
-    assert!(error.message.starts_with("Not authenticated with GitHub CLI"));
-    assert!(!error.to_string().contains("wrong_token_text"));
-}
-
-#[tokio::test]
-async fn an_owner_that_does_not_exist_is_not_found() {
-    let world = World::new(Some("nobody-here")).await;
-    let error = world.registrar.check().await.unwrap_err();
-    assert_eq!(error.code, Code::NotFound);
-    assert!(error.message.contains("nobody-here"));
-}
-
-#[tokio::test]
-async fn a_burst_of_launches_asks_for_one_token() {
-    let world = World::new(None).await;
-    let repo = world.repo("octocat/home");
-    let scope = scope(&repo);
-    let all = (0..50).map(|_| world.registrar.token(&scope));
-    let tokens = futures::future::try_join_all(all).await.unwrap();
-    assert_eq!(tokens.len(), 50);
-    assert_eq!(
-        world.github.requests_under("/repos/octocat/home/actions/runners/registration-token"),
-        1
-    );
-}
-
-#[tokio::test]
-async fn a_post_whose_answer_was_lost_is_not_sent_again() {
-    let world = World::with(None, Options::default(), |config| {
-        config.registration = crate::config::RegistrationKind::Jit;
-    })
-    .await;
-    let repo = world.repo("octocat/home");
-    world.github.inject(Fault::LostAfterEffect, "POST *", Often::Times(1)).unwrap();
-    let error = world.registrar.register(&runner(&repo, "one")).await.unwrap_err();
-    assert_eq!(error.code, Code::GithubUnreachable);
-    assert_eq!(world.github.runners().len(), 1);
-}
-
-#[tokio::test]
-async fn a_just_in_time_runner_is_registered_listed_and_removed() {
-    let world = World::with(None, Options::default(), |config| {
-        config.registration = crate::config::RegistrationKind::Jit;
-    })
-    .await;
-    let repo = world.repo("octocat/home");
-    let made = world.registrar.register(&runner(&repo, "one")).await.unwrap();
-    let Registration::Jit { runner_id, .. } = made else { panic!("{made:?}") };
-    let taken = world.registrar.register(&runner(&repo, "one")).await.unwrap_err();
-    assert!(taken.message.contains("octocat/home"), "{taken}");
-    let listed = world.registrar.registered(&scope(&repo)).await.unwrap();
-    assert_eq!((listed.len(), listed[0].id, listed[0].online), (1, runner_id, false));
-    assert_eq!(
-        world.registrar.deregister(&scope(&repo), runner_id).await.unwrap(),
-        Deregistered::Gone
-    );
-    assert_eq!(
-        world.registrar.deregister(&scope(&repo), runner_id).await.unwrap(),
-        Deregistered::Gone
-    );
-    assert_eq!(world.registrar.registered(&scope(&repo)).await.unwrap(), []);
-}
-
-#[tokio::test]
-async fn a_token_that_is_refused_names_the_right_and_the_repository() {
-    let world = World::new(None).await;
-    world.github.add_repo(RepoSpec::new("octocat/home").denies(Permission::Administration));
-    let repo: Repo = "octocat/home".parse().unwrap();
-    let error = world.registrar.token(&scope(&repo)).await.unwrap_err();
-    assert_eq!(error.code, Code::TokenDenied);
-    assert!(
-        error.message.starts_with("Failed to generate runner token for repository octocat/home")
-    );
-    assert!(error.remedy.contains("administration=write"), "{error}");
 }
 
 #[tokio::test]
