@@ -201,11 +201,12 @@ impl ScaleSets {
         Some(register(service, set, runner).await.map_err(Error::from))
     }
 
-    /// Removes the runner `id` through its scope's set; none where that is not possible now.
+    /// Removes the runner `id` through its scope's set; none where that is not possible now, or where it
+    /// was registered beside the set.
     pub async fn deregister(&self, scope: &Scope, id: u64) -> Option<Deregistered> {
         let (service, _) = self.set_of(scope)?;
         match service.remove(id).await {
-            Ok(done) => Some(done),
+            Ok(done) => done,
             Err(Failure { error, .. }) => {
                 tracing::debug!(%scope, id, %error, "not removed through the scale set");
                 None

@@ -155,12 +155,12 @@ impl Service {
         Ok(Registration::Jit { runner_id: made.runner.id, config: made.encoded })
     }
 
-    /// Removes a runner, unless it has a job.
-    pub(super) async fn remove(&self, runner: u64) -> Result<Deregistered> {
+    /// Removes a runner, unless it has a job; none where no runner of this id is known here.
+    pub(super) async fn remove(&self, runner: u64) -> Result<Option<Deregistered>> {
         match self.ask(Method::DELETE, &format!("{AGENTS}/{runner}"), None).await {
-            Ok(_) => Ok(Deregistered::Gone),
-            Err(Failure { kind: Kind::AgentNotFound, .. }) => Ok(Deregistered::Gone),
-            Err(Failure { kind: Kind::JobStillRunning, .. }) => Ok(Deregistered::Busy),
+            Ok(_) => Ok(Some(Deregistered::Gone)),
+            Err(Failure { kind: Kind::AgentNotFound, .. }) => Ok(None),
+            Err(Failure { kind: Kind::JobStillRunning, .. }) => Ok(Some(Deregistered::Busy)),
             Err(failure) => Err(failure),
         }
     }

@@ -299,8 +299,9 @@ async fn a_busy_runner_is_kept_and_one_that_is_gone_is_no_trouble() {
     assert_eq!(world.sets.deregister(&scope, busy).await, Some(Deregistered::Busy));
     let idle = world.sets.register(&world.runner("idle")).await.unwrap().unwrap();
     let Registration::Jit { runner_id: idle, .. } = idle else { panic!() };
-    for _ in 0..2 {
-        assert_eq!(world.sets.deregister(&scope, idle).await, Some(Deregistered::Gone));
+    // The second time it is for the others to know: it may have been registered beside the set.
+    for done in [Some(Deregistered::Gone), None] {
+        assert_eq!(world.sets.deregister(&scope, idle).await, done);
     }
     assert!(!world.github.runners().iter().any(|runner| runner.id == idle));
 }
