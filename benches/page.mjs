@@ -1,7 +1,7 @@
 // How long people wait for the dashboard; see `benches/page`.
 
 import { size } from "../tests/browser/size.mjs";
-import { browser, open, stage, until } from "../tests/browser/stage.mjs";
+import { browser, crowded, open, stage, until } from "../tests/browser/stage.mjs";
 
 const RUNS = 9;
 const UPDATES = 15;
@@ -53,9 +53,24 @@ try {
     // The next one comes when all is quiet again.
     await page.locator("#runners-table .busy").nth(2).waitFor();
   }
+  // The longest time for which the page answers nobody, while large lists are read again and again.
+  const crowd = await open(chrome);
+  await crowded(crowd, 1_000, 500);
+  await crowd.goto(await set.link());
+  for (const [find, rows, all] of [["#queue-find", "#queue-table tbody", 1_000], ["#runners-find", "#runners-table tr", 500]]) {
+    await crowd.locator(find).fill("team");
+    await until(`all ${all} are listed`, async () => (await crowd.locator(rows).count()) === all);
+  }
+  const stills = await crowd.evaluate(() => new Promise((resolve) => {
+    const all = [0];
+    new PerformanceObserver((list) => all.push(...list.getEntries().map(({ duration }) => duration)))
+      .observe({ entryTypes: ["longtask"] });
+    setTimeout(() => resolve(all), 5_000);
+  }));
   console.log(`size, compressed:            ${(size() / 1_024).toFixed(1)} KB`);
   console.log(`navigation to runners shown: ${milliseconds(first)}`);
   console.log(`event to screen:             ${milliseconds(updates)}`);
+  console.log(`a crowd, page stands still:  ${milliseconds(stills)}`);
 } finally {
   await chrome.close();
   await set.end();

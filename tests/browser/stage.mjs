@@ -164,3 +164,32 @@ export async function until(what, is, more = () => "") {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
+
+// Answers the lists with so many entries, a page at a time, as the server would, and something new each time. Tells
+// how often it was asked.
+export async function crowded(page, repos, runners) {
+  const at = new Date(Date.now() - 60_000).toISOString();
+  const lists = {
+    runner_list_workflows: Array.from({ length: repos }, (_, i) => ({
+      repo: `team-${i % 40}/service-${i}`, total_workflows: 3, running: 1, failed: 1, pending: 1,
+      queued_jobs: i % 7, waiting_since: at, unmatched: [],
+    })),
+    runner_list_containers: Array.from({ length: runners }, (_, i) => ({
+      container_id: i.toString(16).padStart(12, "0"), repo: `team-${i % 40}/service-${i}`, status: "running", created_at: at,
+      runner_name: `ipfs-browser-${i}`, labels: ["self-hosted"], phase: "busy", job: { id: i, run_id: i, name: `build ${i}`, url: "https://github.com/" },
+    })),
+  };
+  let [turn, read] = [0, 0];
+  await page.route("**/mcp", async (route) => {
+    const { id, params } = route.request().postDataJSON();
+    const all = lists[params.name];
+    if (!all) return route.continue();
+    const { cursor = "0" } = params.arguments;
+    const from = Number(cursor);
+    read += 1;
+    const data = all.slice(from, from + 40).map((entry) => ({ ...entry, running: turn++ % 3, phase: turn % 2 ? "busy" : "idle" }));
+    const next = from + 40 < all.length ? { next_cursor: String(from + 40) } : {};
+    await route.fulfill({ json: { jsonrpc: "2.0", id, result: { structuredContent: { success: true, data, message: "", ...next } } } });
+  });
+  return { read: () => read };
+}
