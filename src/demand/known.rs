@@ -144,7 +144,11 @@ impl Known {
             Some(assigned) => self.sets.insert(scope.clone(), assigned),
             None => self.sets.remove(scope),
         };
-        let same = self.sets.get(scope) == before.as_ref();
+        let now = self.sets.get(scope);
+        let words = |set: &Assigned| Assigned { at: DateTime::UNIX_EPOCH, ..set.clone() };
+        // As of a poll: what still waits is news.
+        let idle = now.is_none_or(|set| set.queued.is_empty() && set.more == 0);
+        let same = idle && now.map(words) == before.as_ref().map(words);
         self.news(!same)
     }
 

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 /// Looks are at least this far apart, however many events come: a burst is one change.
 pub(super) const SPACING: Duration = Duration::from_millis(500);
-/// Containers are counted, and what that leads to is done, for at most this part of the time.
-const COUNTING: u32 = 10;
+/// After counting containers or hearing news, and acting on that, the loop rests this many times as long:
+/// a storm of either costs at most a tenth of the time.
+const RESTS: u32 = 9;
 
 /// Leftovers are rare, and each search for them costs the engine some listings.
 pub(super) const BETWEEN_TIDYINGS: Duration = Duration::from_secs(60);
@@ -92,12 +93,12 @@ impl Rounds {
 
     /// Counting, and acting on it, took this long.
     pub(super) fn counted(&mut self, took: Duration, now: Instant) {
-        self.rested = Some(now + took * COUNTING);
+        self.rested = Some(now + took * RESTS);
     }
 
-    /// Acting on what was heard took this long: a storm of news is heard for half of the time.
+    /// Hearing, and acting on it, took this long.
     pub(super) fn heard(&mut self, took: Duration, now: Instant) {
-        self.deaf_until = Some(now + took);
+        self.deaf_until = Some(now + took * RESTS);
     }
 }
 
