@@ -239,7 +239,6 @@ impl Reconciler {
     /// Runs until nobody can ask for anything any more.
     pub(crate) async fn run(mut self) {
         let parts = self.parts.clone();
-        let far = Instant::now() + Duration::from_secs(365 * 24 * 3600);
         loop {
             let Due { look, count, pass, tidying } = self.due();
             tokio::select! {
@@ -268,12 +267,11 @@ impl Reconciler {
                     Err(error) => self.pass_died(&error),
                 },
                 Some(done) = self.tidyings.join_next() => self.tidied(done),
-                () = tokio::time::sleep_until(look.unwrap_or(far)), if look.is_some() => self.look(),
-                () = tokio::time::sleep_until(count.unwrap_or(far)), if count.is_some() => self.count(None),
-                () = tokio::time::sleep_until(pass.unwrap_or(far)), if pass.is_some() => self.pass(),
-                () = tokio::time::sleep_until(tidying.unwrap_or(far)), if tidying.is_some() => self.tidy(),
-                () = tokio::time::sleep_until(self.deadline.unwrap_or(far)),
-                    if self.deadline.is_some() => self.works.abort_all(),
+                () = until(look) => self.look(),
+                () = until(count) => self.count(None),
+                () = until(pass) => self.pass(),
+                () = until(tidying) => self.tidy(),
+                () = until(self.deadline) => self.works.abort_all(),
                 () = changed(&*parts.source, self.rounds.deaf_until), if self.on => self.hear(),
                 () = parts.engine.changed(), if self.on => self.engine_changed(),
             }
@@ -386,5 +384,13 @@ impl Reconciler {
 
     fn used(&self) -> usize {
         used(&self.runners, self.flights.runners())
+    }
+}
+
+/// Resolves at `time`; never where there is none.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

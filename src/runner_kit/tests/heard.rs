@@ -138,6 +138,23 @@ async fn an_answer_is_acted_upon_while_others_are_still_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn however_much_happens_one_pass_is_under_way_at_a_time() {
+    let (world, source, _kit) = hearing(4).await;
+    world.github.change(|state| state.gated = true);
+    for id in 1..=3 {
+        // A runner for it comes, and that is a reason to ask again.
+        source.hear(id, JobState::Queued);
+        world.pass(10).await;
+    }
+    assert_eq!(world.engine.launched().len(), 3);
+    let before = world.github.change(|state| state.looks);
+    // All that wait there; the next one is held again.
+    world.github.gate.notify_waiters();
+    settle().await;
+    assert_eq!(world.github.change(|state| state.looks), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_runner_that_has_come_and_gone_is_not_launched_again_on_the_word_of_an_old_event() {
     let (world, source, _kit) = hearing(4).await;
     world.github.queue("a", 1, 2);
