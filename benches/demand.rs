@@ -17,10 +17,11 @@ mod rows;
 
 use std::time::Duration;
 
+use rows::asking::is_client;
 use rows::budget::budget;
 use rows::burst::{burst, jit};
 use rows::growth::{growth, is_simulator};
-use rows::overload::{is_client, overload};
+use rows::overload::overload;
 use rows::pickup::{Way, pickup, warm};
 
 fn main() {

@@ -67,7 +67,7 @@
 //! below all of them: config ─▶ model ─▶ error; schema
 //! ```
 //!
-//! `tests/all/house.rs` has the whole matrix and reads the sources against it. It also finds
+//! `tests/all/house` has the whole matrix and reads the sources against it. It also finds
 //! circles, a core that names an HTTP or Docker library, and files of more than 400 lines without
 //! their tests. A new engine or source of work is one new adapter and one arm in [`assemble`]; a new
 //! operation is one type and one line in its table.

@@ -1,5 +1,6 @@
 //! What is measured, and what the measures are made of.
 
+pub(crate) mod asking;
 mod bare;
 pub(crate) mod budget;
 pub(crate) mod burst;

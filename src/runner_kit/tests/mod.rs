@@ -2,6 +2,7 @@
 
 mod alive;
 mod bounds;
+mod github;
 mod heard;
 mod leftovers;
 mod lessons;

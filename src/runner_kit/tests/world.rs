@@ -1,110 +1,28 @@
-//! A small world on tokio's paused clock: a GitHub that keeps jobs and runners, and the engine in
-//! memory, whose runners take one job each.
+//! A small world on tokio's paused clock: the loop, a GitHub and the engine in memory, whose runners
+//! take one job each.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
 use futures::FutureExt;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub(super) use super::github::{Fate, Github, State};
 use crate::adapters::memory::MemoryEngine;
 use crate::config::{OperatorOptions, RunnerConfig, Sources, StartInput, load};
-use crate::error::{Code, Error, Result};
 use crate::history::History;
 use crate::lifecycle::Parts;
-use crate::model::{Demand, Job, JobRef, Labels, Registered, Repo, RepoDemand, RunningJob, Scope};
-use crate::ports::{
-    Clock, DemandSource, Deregistered, Launch, NewRunner, Registrar, Registration,
-    RegistrationToken,
-};
+use crate::model::Repo;
+use crate::ports::{Clock, Launch};
 use crate::runner_kit::RunnerKit;
 use crate::views::Mode;
-
-/// How long a runner takes until it is online.
-const BOOT: Duration = Duration::from_secs(3);
-/// How long GitHub waits for a runner that has accepted a job (actions/runner#4668, actions/runner#4703).
-const GIVEN_UP: Duration = Duration::from_secs(600);
-/// How long it waits for one that has ended (actions/runner#4598).
-const UNBOUND: Duration = Duration::from_secs(660);
 
 pub(super) struct World {
     pub(super) github: Arc<Github>,
     pub(super) engine: Arc<MemoryEngine>,
     pub(super) kit: RunnerKit,
     pub(super) parts: Parts,
-}
-
-#[derive(Default)]
-pub(super) struct Github {
-    state: Mutex<State>,
-    changed: Notify,
-    /// Lets a look at the demand go on that `State::gated` holds.
-    pub(super) gate: Notify,
-    pub(super) clock: Option<Clock>,
-    engine: OnceLock<Weak<MemoryEngine>>,
-}
-
-/// What goes wrong with the runner that takes the next job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// The job is given to it and taken back, its registration is gone, and it listens for ever.
-    Ghost,
-    /// It accepts the job and hangs; GitHub gives the job up after ten minutes, and drops the runner.
-    Hangs,
-    /// It does its job and stays, dropped by GitHub.
-    Stays,
-    /// It does its job and stays, and GitHub lists it as idle.
-    StaysListed,
-    /// GitHub has its result and drops it, and it says that it still works.
-    StaysAtWork,
-    /// It ends well without a word, and GitHub waits for it for eleven minutes.
-    Deserts,
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    jobs: BTreeMap<u64, FakeJob>,
-    pub(super) runners: Vec<Registered>,
-    pub(super) down: bool,
-    /// Whether the hourly budget is used up.
-    pub(super) limited: bool,
-    /// Where runners register: with the organisation instead of the jobs' repositories.
-    pub(super) scope: Option<Scope>,
-    /// Whether the job that came last is given to a runner first.
-    pub(super) newest_first: bool,
-    /// Whether the next runner that is to be removed has just been given a job of so many seconds.
-    pub(super) late_job: Option<u64>,
-    pub(super) gated: bool,
-    /// Whether a removal of a registration fails.
-    pub(super) keeps_registrations: bool,
-    /// Whether runners end at once, with this exit code.
-    pub(super) crash: Option<i64>,
-    pub(super) blind: Vec<Repo>,
-    pub(super) refused: Option<Error>,
-    /// Registering is broken, not refused.
-    pub(super) broken: bool,
-    registrations: u64,
-    pub(super) looks: u64,
-    /// Scopes that are no more.
-    pub(super) closed: Vec<Scope>,
-    /// Where runners were listed, each time.
-    pub(super) listings: Vec<Scope>,
-    pub(super) fate: Option<Fate>,
-    /// Whether runners print nothing.
-    pub(super) mute: bool,
-}
-
-struct FakeJob {
-    job: Job,
-    takes: Duration,
-    runner: Option<String>,
-    /// Whether GitHub shows it as queued although it was given to a runner.
-    is_bound: bool,
-    done: bool,
 }
 
 pub(super) fn repo(name: &str) -> Repo {
@@ -131,11 +49,11 @@ impl World {
         let input = StartInput { labels: Some(vec!["self-hosted".into()]), ..input };
         let config: RunnerConfig = load(&sources, &input).unwrap().config;
         let clock = clock();
-        let github = Arc::new(Github { clock: Some(clock.clone()), ..Github::default() });
+        let github = Arc::new(Github::new(clock.clone()));
         let hub = github.clone();
         let process = move |launch: Launch| hub.clone().be_runner(launch).boxed();
         let engine = Arc::new(MemoryEngine::new(Arc::new(process), clock.clone()));
-        github.engine.set(Arc::downgrade(&engine)).unwrap();
+        github.print_on(&engine);
         let history = Arc::new(History::in_memory());
         let parts = Parts::new(github.clone(), github.clone(), engine.clone(), history, clock);
         let kit = RunnerKit::from_parts(config, parts.clone(), Mode::InProcess);
@@ -175,334 +93,5 @@ impl World {
 
     pub(super) async fn containers(&self) -> usize {
         self.parts.engine.containers().await.unwrap().len()
-    }
-}
-
-impl Github {
-    pub(super) fn now(&self) -> DateTime<Utc> {
-        (self.clock.as_ref().unwrap())()
-    }
-
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let result = change(&mut self.state.lock().unwrap());
-        self.changed.notify_waiters();
-        result
-    }
-
-    pub(super) fn queue(&self, name: &str, count: u64, takes: u64) {
-        let now = self.now();
-        self.change(|state| {
-            let scope = state.scope.clone().unwrap_or(Scope::Repo(repo(name)));
-            for _ in 0..count {
-                state.add(&scope, repo(name), takes, now);
-            }
-        });
-    }
-
-    pub(super) fn cancel_queued(&self) {
-        self.change(|state| {
-            state
-                .jobs
-                .values_mut()
-                .filter(|job| job.runner.is_none())
-                .for_each(|job| job.done = true)
-        });
-    }
-
-    pub(super) fn done(&self) -> usize {
-        self.change(|state| state.jobs.values().filter(|job| job.done).count())
-    }
-
-    pub(super) fn running(&self) -> usize {
-        self.change(|state| {
-            state.jobs.values().filter(|job| job.runner.is_some() && !job.done).count()
-        })
-    }
-
-    /// How many jobs of this repository runners have.
-    pub(super) fn running_of(&self, name: &str) -> usize {
-        let is_its =
-            |job: &&FakeJob| job.runner.is_some() && !job.done && job.job.repo == repo(name);
-        self.change(|state| state.jobs.values().filter(is_its).count())
-    }
-
-    /// Names of runners that ever had a job, once for each job.
-    pub(super) fn workers(&self) -> Vec<String> {
-        self.change(|state| state.jobs.values().filter_map(|job| job.runner.clone()).collect())
-    }
-
-    async fn be_runner(self: Arc<Self>, launch: Launch) -> i64 {
-        let name = launch.runner.name.clone();
-        if let Some(code) = self.change(|state| state.crash) {
-            return code;
-        }
-        tokio::time::sleep(BOOT).await;
-        self.change(|state| {
-            if !state.runners.iter().any(|runner| runner.name == name) {
-                state.registrations += 1;
-                let id = state.registrations;
-                state.runners.push(Registered {
-                    id,
-                    name: name.clone(),
-                    online: false,
-                    busy: false,
-                });
-            }
-            state.runner(&name).unwrap().online = true;
-        });
-        self.print(&name, "Listening for Jobs");
-        let takes = loop {
-            let changed = self.changed.notified();
-            // Not `change`: a runner that finds nothing must not wake itself.
-            let taken = self.state.lock().unwrap().take(&name, &launch.runner.scope);
-            match taken {
-                Some(takes) => break takes,
-                None => changed.await,
-            }
-        };
-        let fate = self.change(|state| state.fate.take());
-        match fate {
-            Some(Fate::Ghost) => {
-                self.change(|state| {
-                    state.job_of(&name).runner = None;
-                    state.runners.retain(|runner| runner.name != name);
-                });
-                return std::future::pending().await;
-            }
-            Some(Fate::Hangs) => {
-                tokio::time::sleep(GIVEN_UP).await;
-                self.finish(&name);
-                return std::future::pending().await;
-            }
-            Some(Fate::Deserts) => {
-                self.change(|state| {
-                    state.job_of(&name).is_bound = true;
-                    state.runner(&name).unwrap().online = false;
-                });
-                self.print(&name, "Running job: build");
-                tokio::spawn(async move {
-                    tokio::time::sleep(UNBOUND).await;
-                    self.change(|state| {
-                        let job = state.job_of(&name);
-                        (job.runner, job.is_bound) = (None, false);
-                        state.runners.retain(|runner| runner.name != name);
-                    });
-                });
-                return 0;
-            }
-            _ => {}
-        }
-        self.print(&name, "Running job: build");
-        tokio::time::sleep(takes).await;
-        if fate != Some(Fate::StaysAtWork) {
-            self.print(&name, "Job build completed with result: Succeeded");
-        }
-        let listed = self.change(|state| state.runner(&name).cloned());
-        self.finish(&name);
-        match fate {
-            Some(Fate::StaysListed) => self.change(|state| {
-                state.runners.extend(listed.map(|one| Registered { busy: false, ..one }));
-            }),
-            None => return 0,
-            Some(_) => {}
-        }
-        std::future::pending().await
-    }
-
-    /// GitHub knows that the job of the runner `name` is over, and drops the runner.
-    fn finish(&self, name: &str) {
-        self.change(|state| {
-            state.job_of(name).done = true;
-            state.runners.retain(|runner| runner.name != name);
-        });
-    }
-
-    /// The runner `name` prints `words`, with the time.
-    pub(super) fn print(&self, name: &str, words: &str) {
-        let engine = self.engine.get().and_then(Weak::upgrade);
-        if let Some(engine) = engine.filter(|_| !self.change(|state| state.mute)) {
-            engine.print(name, &format!("{}: {words}", self.now().format("%Y-%m-%d %H:%M:%SZ")));
-        }
-    }
-
-    fn answers(&self) -> Result<()> {
-        let down = self.change(|state| state.down);
-        if down {
-            return Err(Error::new(Code::GithubUnreachable, "GitHub does not answer.", "Wait."));
-        }
-        if self.change(|state| state.limited) {
-            let error = Error::new(Code::RateLimited, "The budget is used up.", "Wait.");
-            return Err(error.retry_after(Duration::from_secs(600)));
-        }
-        Ok(())
-    }
-}
-
-impl State {
-    fn runner(&mut self, name: &str) -> Option<&mut Registered> {
-        self.runners.iter_mut().find(|runner| runner.name == name)
-    }
-
-    /// Whether a job is queued that GitHub gives to nobody.
-    pub(super) fn has_bound(&self) -> bool {
-        self.jobs.values().any(|job| job.is_bound)
-    }
-
-    /// The job that the runner `name` has.
-    fn job_of(&mut self, name: &str) -> &mut FakeJob {
-        let mine = |job: &&mut FakeJob| job.runner.as_deref() == Some(name) && !job.done;
-        self.jobs.values_mut().find(mine).unwrap()
-    }
-
-    fn add(&mut self, scope: &Scope, repo: Repo, takes: u64, now: DateTime<Utc>) -> &mut FakeJob {
-        let id = self.jobs.len() as u64 + 1;
-        let job = Job {
-            id,
-            run_id: id,
-            repo,
-            scope: scope.clone(),
-            name: "build".into(),
-            url: String::new(),
-            labels: Labels::new(["self-hosted"]),
-            queued_at: now,
-            seen_at: now,
-            beside_sets: false,
-        };
-        let takes = Duration::from_secs(takes);
-        self.jobs.entry(id).or_insert(FakeJob {
-            job,
-            takes,
-            runner: None,
-            is_bound: false,
-            done: false,
-        })
-    }
-
-    fn take(&mut self, name: &str, scope: &Scope) -> Option<Duration> {
-        let is_free = |job: &FakeJob| job.runner.as_deref().is_none_or(|runner| runner == name);
-        let fits = |job: &&mut FakeJob| is_free(job) && !job.done && job.job.scope == *scope;
-        let job = match self.newest_first {
-            true => self.jobs.values_mut().rfind(fits)?,
-            false => self.jobs.values_mut().find(fits)?,
-        };
-        job.runner = Some(name.to_owned());
-        let takes = job.takes;
-        self.runner(name)?.busy = true;
-        Some(takes)
-    }
-}
-
-#[async_trait]
-impl DemandSource for Github {
-    async fn demand(&self) -> Result<Demand> {
-        if self.change(|state| state.gated) {
-            self.gate.notified().await;
-        }
-        self.answers()?;
-        Ok(self.change(|state| {
-            state.looks += 1;
-            let mut repos = BTreeMap::new();
-            for FakeJob { job, runner, is_bound, .. } in state.jobs.values().filter(|job| !job.done)
-            {
-                let demand = repos.entry(job.repo.clone()).or_insert_with(|| RepoDemand {
-                    repo: job.repo.clone(),
-                    running: 0,
-                    failed: 0,
-                    pending: 0,
-                    queued: vec![],
-                    in_progress: vec![],
-                });
-                match runner.as_ref().filter(|_| !is_bound) {
-                    None => demand.queued.push(Job { seen_at: self.now(), ..job.clone() }),
-                    Some(name) => demand.in_progress.push(RunningJob {
-                        job: JobRef {
-                            id: job.id,
-                            run_id: job.run_id,
-                            name: job.name.clone(),
-                            url: String::new(),
-                        },
-                        runner_name: name.clone(),
-                        started_at: None,
-                    }),
-                }
-            }
-            let unseen = state
-                .blind
-                .iter()
-                .map(|repo| (repo.clone(), Error::internal("unseen", "")))
-                .collect();
-            repos.retain(|repo, _| !state.blind.contains(repo));
-            Demand {
-                repos: repos.into_values().collect(),
-                unseen,
-                unlisted: BTreeMap::new(),
-                rate_limit: None,
-                is_listed: true,
-                ..Demand::default()
-            }
-        }))
-    }
-}
-
-#[async_trait]
-impl Registrar for Github {
-    async fn check(&self) -> Result<()> {
-        self.answers()
-    }
-
-    async fn register(&self, runner: &NewRunner) -> Result<Registration> {
-        self.answers()?;
-        assert!(!self.change(|state| state.broken), "as the test wants it");
-        self.change(|state| {
-            if let Some(error) = &state.refused {
-                return Err(error.clone());
-            }
-            state.registrations += 1;
-            let id = state.registrations;
-            let name = runner.name.clone();
-            state.runners.push(Registered { id, name, online: false, busy: false });
-            Ok(Registration::Jit { runner_id: id, config: "jit".into() })
-        })
-    }
-
-    async fn token(&self, _: &Scope) -> Result<RegistrationToken> {
-        self.answers()?;
-        Ok(RegistrationToken {
-            token: "token".into(),
-            expires_at: self.now() + TimeDelta::hours(1),
-        })
-    }
-
-    async fn deregister(&self, scope: &Scope, id: u64) -> Result<Deregistered> {
-        self.answers()?;
-        let now = self.now();
-        self.change(|state| {
-            let runner = state.runners.iter_mut().find(|runner| runner.id == id);
-            let Some((runner, takes)) = runner.zip(state.late_job.take()) else { return };
-            runner.busy = true;
-            let name = runner.name.clone();
-            state.add(scope, repo("a"), takes, now).runner = Some(name);
-        });
-        if self.change(|state| state.keeps_registrations) {
-            return Err(Error::new(Code::GithubUnreachable, "GitHub does not answer.", "Wait."));
-        }
-        Ok(self.change(|state| {
-            if state.runners.iter().any(|runner| runner.id == id && runner.busy) {
-                return Deregistered::Busy;
-            }
-            state.runners.retain(|runner| runner.id != id);
-            Deregistered::Gone
-        }))
-    }
-
-    async fn registered(&self, scope: &Scope) -> Result<Vec<Registered>> {
-        self.answers()?;
-        self.change(|state| {
-            state.listings.push(scope.clone());
-            if state.closed.contains(scope) {
-                return Err(Error::new(Code::NotFound, "There is no such repository.", "Look."));
-            }
-            Ok(state.runners.clone())
-        })
     }
 }
