@@ -24,7 +24,7 @@ use self::drive::{HONEST, run};
 use self::report::{hunt, play};
 
 /// Runs of which `cargo test` makes sure; more of them by `SEEDS`.
-const SEEDS: Range<u64> = 0..400;
+const SEEDS: Range<u64> = 0..2_000;
 
 /// A range of seeds, as `10..20`, or one.
 fn seeds() -> Option<Range<u64>> {
