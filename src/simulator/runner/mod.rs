@@ -71,6 +71,9 @@ pub async fn run_until(
     Program { settings, client, say }.listen(stop).await
 }
 
+/// How long a runner at work waits before it looks for GitHub again.
+const RECONNECT: Duration = Duration::from_secs(5);
+
 struct Program<S> {
     settings: Settings,
     client: Client,
@@ -194,8 +197,8 @@ async fn interrupted(client: &Client) {
     loop {
         match client.poll().await {
             Ok(Some(Told::Cancel | Told::Deleted)) => return,
-            // The job goes on without a connection; GitHub may meanwhile give it up.
-            Err(_) => std::future::pending().await,
+            // The job goes on without a connection, and GitHub may meanwhile give it up.
+            Err(_) => tokio::time::sleep(RECONNECT).await,
             Ok(_) => {}
         }
     }

@@ -212,6 +212,23 @@ async fn a_cancelled_run_stops_its_runners_job() {
     assert!(github.look(|state| state.is_all_done()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_runner_that_was_cut_off_at_work_hears_of_the_end_when_it_is_back() {
+    let (github, work) = (github(Options::default()).await, TempDir::new().unwrap());
+    let run = github.queue_run(REPO, build(Duration::from_secs(3_600))).unwrap();
+    let process = Process::start(token_env(&github, "one", &work).await);
+    github.wait_until(|state| state.count(JobStatus::InProgress) == 1).await;
+    github.inject(Fault::Reset, "POST /_runner/poll", Often::Always).unwrap();
+    github.wait_until(|state| state.runners().all(|runner| runner.connections == 0)).await;
+    // Longer than it tries at a time.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    github.cancel_run(run).unwrap();
+    github.clear_faults();
+    let (code, lines) = process.end().await;
+    assert_eq!(code, 0);
+    assert_eq!(lines.last().unwrap(), "Job build completed with result: Canceled");
+}
+
 #[tokio::test]
 async fn a_killed_runners_job_is_queued_again_for_the_next_runner() {
     let options = Options {
