@@ -121,4 +121,15 @@ mod tests {
         assert_eq!([jump(0, 100), jump(50, 151), jump(60, 3_761)], [None, None, Some(3_600)]);
         assert_eq!([jump(70, 3_771), jump(80, 181)], [None, Some(-3_600)]);
     }
+
+    #[test]
+    fn a_storm_of_news_or_of_containers_costs_a_tenth_of_the_time() {
+        let (now, took) = (Instant::now(), Duration::from_millis(20));
+        let rested = Some(now + took * 9);
+        let mut rounds = Rounds::default();
+        rounds.heard(took, now);
+        rounds.counted(took, now);
+        rounds.count_soon(now);
+        assert_eq!([rounds.deaf_until, rounds.next_count], [rested, rested]);
+    }
 }
