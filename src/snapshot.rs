@@ -54,16 +54,24 @@ pub struct Queued {
     pub jobs: usize,
     /// Workflow runs with at least one of them.
     pub workflows: usize,
+    /// The job that waits longest, and since when.
+    pub oldest: Option<(u64, DateTime<Utc>)>,
 }
 
 impl Queued {
     /// What of `demand` runners with `labels` can serve.
     pub fn of(demand: &Demand, labels: &Labels, filter_by_arch: bool) -> Self {
         let mut runs = HashSet::new();
+        let mut queued = Self::default();
         let servable = |labels_of: &Labels| served_by(labels_of, labels, filter_by_arch).is_ok();
-        let jobs = demand.jobs().filter(|job| servable(&job.labels));
-        let jobs = jobs.map(|job| runs.insert(job.run_id)).count();
-        Self { jobs, workflows: runs.len() }
+        for job in demand.jobs().filter(|job| servable(&job.labels)) {
+            runs.insert(job.run_id);
+            queued.jobs += 1;
+            if queued.oldest.is_none_or(|(_, since)| job.queued_at < since) {
+                queued.oldest = Some((job.id, job.queued_at));
+            }
+        }
+        Self { workflows: runs.len(), ..queued }
     }
 }
 

@@ -48,14 +48,13 @@ impl RunnerKit {
     /// The servable job that waits longest, as far as the loop has seen.
     pub fn longest_wait(&self) -> Option<LongestWait> {
         let snapshot = self.published.borrow();
-        let demand = snapshot.demand.as_ref()?;
-        let job = self.service().servable(demand).min_by_key(|job| job.queued_at)?;
-        let reason = match snapshot.held.get(&job.id) {
+        let (job, since) = snapshot.queued.oldest?;
+        let reason = match snapshot.held.get(&job) {
             // The labels are the workflow's: strangers' words.
             Some(Held::Unmatched { .. }) => "no runner here has its labels".to_owned(),
-            _ => self.reason(job, &snapshot),
+            held => why(held, &snapshot),
         };
-        Some(LongestWait { since: job.queued_at, reason })
+        Some(LongestWait { since, reason })
     }
 
     /// Runners that have a job, as far as the loop has seen.
@@ -81,11 +80,7 @@ impl RunnerKit {
         if let Err(missing) = self.service().check(job) {
             return Held::Unmatched { missing: missing.shortened() }.to_string();
         }
-        match snapshot.held.get(&job.id) {
-            Some(held) => held.to_string(),
-            None if snapshot.running => "a runner is being launched for it".to_owned(),
-            None => "the autoscaler is not running".to_owned(),
-        }
+        why(snapshot.held.get(&job.id), snapshot)
     }
 
     fn unwatched(&self, repo: &Repo) -> Error {
@@ -104,6 +99,15 @@ impl RunnerKit {
             None if demand.repos.iter().any(|seen| seen.repo == *repo) => Ok(()),
             None => Err(self.unwatched(repo)),
         }
+    }
+}
+
+/// Why a job waits that is `held`, or is not.
+fn why(held: Option<&Held>, snapshot: &Snapshot) -> String {
+    match held {
+        Some(held) => held.to_string(),
+        None if snapshot.running => "a runner is being launched for it".to_owned(),
+        None => "the autoscaler is not running".to_owned(),
     }
 }
 

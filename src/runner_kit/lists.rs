@@ -48,11 +48,6 @@ impl Service {
         served_by(&job.labels, &self.labels, self.filter_by_arch)
     }
 
-    /// The queued jobs of `demand` that are servable.
-    pub(crate) fn servable<'d>(&self, demand: &'d Demand) -> impl Iterator<Item = &'d Job> {
-        demand.jobs().filter(move |job| self.check(job).is_ok())
-    }
-
     /// The queue of one repository.
     pub(crate) fn queue(&self, demand: &RepoDemand) -> WorkflowQueue {
         let mut queued_jobs = 0;
@@ -224,7 +219,8 @@ mod tests {
         };
         assert_eq!(queue.unmatched, [expected]);
         let queued = Queued::of(&demand(), &labels, true);
-        assert_eq!(queued, Queued { jobs: 2, workflows: 1 });
+        assert_eq!((queued.jobs, queued.workflows), (2, 1));
+        assert_eq!(queued.oldest.map(|(_, since)| since.timestamp()), Some(5));
     }
 
     #[test]

@@ -68,6 +68,26 @@ async fn a_look_that_comes_back_together_with_a_stop_launches_nothing_after_it()
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_asks_for_all_jobs_while_a_look_is_under_way_is_answered_by_the_next() {
+    let world = World::new(4);
+    world.github.change(|state| state.gated = true);
+    let ask = || {
+        let kit = world.kit.clone();
+        tokio::spawn(async move { kit.provision(None).await })
+    };
+    let first = ask();
+    settle().await;
+    let second = ask();
+    settle().await;
+    world.github.gate.notify_one();
+    settle().await;
+    assert!(first.is_finished() && !second.is_finished(), "that look may not show its jobs");
+    world.github.gate.notify_one();
+    settle().await;
+    assert!(second.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_autoscaler_is_off_a_look_that_nobody_asked_for_launches_nothing() {
     let world = World::new(4);
     world.github.change(|state| state.gated = true);

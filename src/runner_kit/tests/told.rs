@@ -196,3 +196,17 @@ async fn while_the_engine_is_away_that_is_why_jobs_wait() {
     world.engine.set_reachable(true);
     world.until("it is done", |world| world.github.done() == 1).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_start_tells_since_when_it_runs_and_keeps_the_events_of_before() {
+    let world = World::new(1);
+    let start = async || world.kit.start_autoscaler().await.unwrap().status.start_time.unwrap();
+    let first = start().await;
+    world.pass(10).await;
+    world.kit.stop_autoscaler().await.unwrap();
+    assert!(start().await > first);
+    let events = world.kit.subscribe().borrow().events.clone();
+    let told: Vec<&str> = events.iter().map(|event| event.message.as_str()).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0] == "started" && told[1].starts_with("stopped") && told[2] == "started");
+}
