@@ -23,7 +23,7 @@ use std::ops::Range;
 use self::drive::{HONEST, run};
 use self::report::{hunt, play};
 
-/// Runs of which `cargo test` makes sure; more of them by `SEEDS`.
+/// Runs of which `cargo test` makes sure; more of them by `tests/simulation`.
 const SEEDS: Range<u64> = 0..2_000;
 
 /// A range of seeds, as `10..20`, or one.
@@ -67,7 +67,7 @@ fn every_service_that_is_broken_on_purpose_is_caught_and_each_invariant_catches_
     }
 }
 
-/// `SEEDS=0..1000000 cargo test --release --lib many_seeds -- --ignored --nocapture`
+/// The seeds of `SEEDS`: `tests/simulation`.
 #[test]
 #[ignore = "as many seeds as one asks for"]
 fn many_seeds() {
@@ -77,7 +77,7 @@ fn many_seeds() {
     assert!(report.bad.is_empty());
 }
 
-/// `SEEDS=17 cargo test --lib replay_of_a_seed -- --ignored --nocapture`
+/// Those of `SEEDS`, word by word: `tests/simulation --replay`.
 #[test]
 #[ignore = "tells what happens in the runs that one asks for"]
 fn replay_of_a_seed() {

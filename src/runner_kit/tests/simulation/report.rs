@@ -138,8 +138,7 @@ impl fmt::Display for Report {
             writeln!(f, "seed {seed}: {invariant:?}, {what}")?;
         }
         if let Some(seed) = self.bad.keys().next() {
-            let replay = "cargo test --lib replay_of_a_seed -- --ignored --nocapture";
-            writeln!(f, "Again with all that happens: SEEDS={seed} {replay}")?;
+            writeln!(f, "Again with all that happens: tests/simulation --replay {seed}")?;
         }
         Ok(())
     }
