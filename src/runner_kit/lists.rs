@@ -6,9 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::SubsecRound;
 
 use crate::lifecycle::subject;
-use crate::model::{
-    Container, Demand, Job, Labels, Phase, Repo, RepoDemand, Runner, is_hosted, served_by,
-};
+use crate::model::{Container, Job, Labels, Phase, Repo, RepoDemand, Runner, is_hosted, served_by};
 use crate::plan::Held;
 use crate::views::{Paging, RunnerContainer, Unmatched, WorkflowQueue, short};
 
@@ -160,7 +158,7 @@ mod tests {
     use chrono::{DateTime, TimeDelta};
 
     use super::*;
-    use crate::model::{Repo, Scope};
+    use crate::model::{Demand, Scope};
     use crate::snapshot::Queued;
 
     fn job(id: u64, run_id: u64, labels: &[&str], second: i64) -> Job {

@@ -4,6 +4,7 @@ mod doubt;
 mod fair;
 mod properties;
 mod spent;
+mod words;
 mod world;
 
 use chrono::TimeDelta;

@@ -50,6 +50,8 @@ pub(super) enum Fate {
     StaysAtWork,
     /// It ends well without a word, and GitHub waits for it for eleven minutes.
     Deserts,
+    /// It does its job, and its program ends with an error.
+    EndsBadly,
 }
 
 #[derive(Default)]
@@ -228,6 +230,7 @@ impl Github {
             Some(Fate::StaysListed) => self.change(|state| {
                 state.runners.extend(listed.map(|one| Registered { busy: false, ..one }));
             }),
+            Some(Fate::EndsBadly) => return 1,
             None => return 0,
             Some(_) => {}
         }

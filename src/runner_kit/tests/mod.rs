@@ -2,6 +2,7 @@
 
 mod alive;
 mod bounds;
+mod ends;
 mod github;
 mod heard;
 mod leftovers;
