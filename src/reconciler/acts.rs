@@ -225,7 +225,7 @@ impl Reconciler {
                     self.flights.failed(&runner, error);
                 } else {
                     self.flights.doubted(&runner, error, self.epoch);
-                    if self.on && self.stopping.is_empty() {
+                    if self.goes_on() {
                         self.rounds.count_soon(Instant::now());
                     }
                 }
@@ -326,9 +326,7 @@ impl Reconciler {
     /// After a failed launch the loop looks again when the wait is over, not a whole interval later.
     fn wake_for_retry(&mut self) {
         let now = (self.parts.clock)();
-        let Some(wait) =
-            self.troubles.next_retry(now).filter(|_| self.on && self.stopping.is_empty())
-        else {
+        let Some(wait) = self.troubles.next_retry(now).filter(|_| self.goes_on()) else {
             return;
         };
         let retry = Instant::now() + wait;

@@ -25,7 +25,7 @@ pub(super) struct Heard(Vec<(Container, Option<Heartbeat>)>);
 impl Reconciler {
     /// Asks the logs of the runners that are in doubt.
     pub(super) fn ask_logs(&mut self) {
-        if !self.on || !self.stopping.is_empty() || !self.hearings.is_empty() {
+        if !self.hearings.is_empty() {
             return;
         }
         let now = (self.parts.clock)();

@@ -315,6 +315,19 @@ mod tests {
     }
 
     #[test]
+    fn a_runner_that_was_idle_in_between_was_only_said_to_be_busy_before() {
+        let mut all = Journeys::new(Arc::default());
+        all.order(NAME, None, at(1));
+        all.started(NAME, at(2));
+        for (phase, second) in
+            [(Phase::Busy, 3), (Phase::Idle, 4), (Phase::Busy, 10), (Phase::Exited, 15)]
+        {
+            all.see(&[runner(phase, None)], at(second));
+        }
+        assert_eq!(steps(&all.metrics.read()), [("online", 1, 1.0), ("busy", 1, 5.0)]);
+    }
+
+    #[test]
     fn a_job_too_short_to_be_seen_is_counted_and_a_runner_without_one_is_not() {
         let mut all = Journeys::new(Arc::default());
         for has_served in [true, false] {

@@ -162,7 +162,7 @@ impl Reconciler {
         let about = About::default().because(error.code.as_str());
         self.tell_failure(Failing::Look, "look", error.message.clone(), &about);
         let wait = self.troubles.engine_failed(error, (self.parts.clock)());
-        if self.on && self.stopping.is_empty() {
+        if self.goes_on() {
             self.parts.source.decided(&self.decided());
             // The outage of a second must not cost an interval.
             self.rounds.look_by(Instant::now() + wait.min(self.poll_interval));
@@ -190,7 +190,7 @@ impl Reconciler {
         }
         self.warnings = warnings;
         self.go_on();
-        if self.on && self.stopping.is_empty() {
+        if self.goes_on() {
             let wait = self.until_next(None);
             let ripe = self.until_ripe().unwrap_or(wait);
             self.rounds.look_by(Instant::now() + wait.min(ripe));
@@ -238,7 +238,7 @@ impl Reconciler {
             true => self.act(actions, false, None, asker),
             false => self.act_by_hand(actions, None, asker),
         };
-        if self.on && self.stopping.is_empty() {
+        if self.goes_on() {
             self.parts.source.decided(&self.decided());
             if self.sighted && self.looks.is_empty() {
                 // What was told may be a reason to look sooner.

@@ -382,6 +382,11 @@ impl Reconciler {
         }
     }
 
+    /// Whether the autoscaler is on, and is not being stopped.
+    fn goes_on(&self) -> bool {
+        self.on && self.stopping.is_empty()
+    }
+
     fn used(&self) -> usize {
         used(&self.runners, self.flights.runners())
     }

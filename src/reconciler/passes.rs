@@ -72,7 +72,7 @@ impl Reconciler {
         if failed.is_none() {
             self.parts.metrics.worked(Part::Pass, begun.elapsed());
         }
-        if self.on && self.stopping.is_empty() {
+        if self.goes_on() {
             let paced = self.pace();
             let wait = retry
                 .map_or(paced, |retry| if failed.is_some() { retry } else { retry.min(paced) });

@@ -132,4 +132,20 @@ mod tests {
         rounds.count_soon(now);
         assert_eq!([rounds.deaf_until, rounds.next_count], [rested, rested]);
     }
+
+    #[test]
+    fn a_burst_of_changes_is_one_look_and_one_pass_a_while_after_the_last() {
+        let (now, spacing) = (Instant::now(), Duration::from_secs(5));
+        let later = |seconds| Some(now + Duration::from_secs(seconds));
+        let mut rounds = Rounds::default();
+        rounds.wake(now, spacing);
+        assert_eq!([rounds.next_look, rounds.next_pass], [Some(now); 2], "nobody has looked yet");
+        rounds.look_begins(now);
+        assert_eq!(rounds.pass_begins(now), 1);
+        (0..9).for_each(|second| rounds.wake(now + Duration::from_secs(second), spacing));
+        assert_eq!([rounds.next_look, rounds.next_pass], [later(5); 2]);
+        rounds.look_begins(now);
+        rounds.wake(now + Duration::from_secs(7), spacing);
+        assert_eq!(rounds.next_look, later(7), "that long ago it was already");
+    }
 }

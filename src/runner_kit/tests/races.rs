@@ -335,3 +335,17 @@ async fn a_clock_that_is_set_back_makes_no_job_wait() {
     world.pass(300).await;
     assert_eq!(world.github.done(), 1, "not only when the clock is there again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_the_autoscaler_is_off_github_and_the_engine_are_asked_once_for_each_question() {
+    let world = World::new(4);
+    world.kit.provision(None).await.unwrap();
+    world.pass(3_600).await;
+    assert_eq!(world.github.change(|state| state.looks), 1);
+    world.engine.set_reachable(false);
+    assert!(world.kit.provision(None).await.is_err());
+    let before = world.kit.subscribe().borrow().seen_at;
+    world.engine.set_reachable(true);
+    world.pass(3_600).await;
+    assert_eq!(world.kit.subscribe().borrow().seen_at, before, "nobody looked again");
+}
