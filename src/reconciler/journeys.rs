@@ -328,6 +328,14 @@ mod tests {
     }
 
     #[test]
+    fn how_long_a_launch_took_that_failed_is_told_and_nothing_else_of_it_remembered() {
+        let mut all = Journeys::new(Arc::default());
+        all.order(NAME, None, at(1));
+        assert_eq!(all.failed(NAME, at(4)), Some(Duration::from_secs(3)));
+        assert!(all.runners.is_empty());
+    }
+
+    #[test]
     fn a_job_too_short_to_be_seen_is_counted_and_a_runner_without_one_is_not() {
         let mut all = Journeys::new(Arc::default());
         for has_served in [true, false] {

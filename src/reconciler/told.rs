@@ -211,6 +211,9 @@ impl Reconciler {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+
     use super::*;
 
     /// Each of them, so that a new one is not forgotten.
@@ -246,5 +249,37 @@ mod tests {
         named.sort_unstable();
         all.sort_unstable();
         assert_eq!(named, all);
+    }
+
+    /// A log that can be read.
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, words: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(words)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_fails_is_a_warning_and_all_else_is_information() {
+        let paper = Paper::default();
+        let to = paper.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || to.clone());
+        tracing::subscriber::with_default(log.finish(), || {
+            for told in std::iter::successors(Some(Told::Start), |told| next(*told)) {
+                Reconciler::log(told, "o/r", told.as_str(), &About::runner("ipfs-1"));
+            }
+        });
+        let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 15);
+        for line in text.lines() {
+            assert_eq!(line.contains(" WARN "), line.contains("failed"), "{line}");
+            assert!(line.contains("runner=\"ipfs-1\""), "{line}");
+        }
     }
 }
