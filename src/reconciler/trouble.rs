@@ -234,4 +234,14 @@ mod tests {
         troubles.look_succeeded(&demand, None, at(1));
         assert_eq!(troubles.last(), None);
     }
+
+    #[test]
+    fn a_repository_in_which_nothing_waits_any_more_is_forgotten_when_its_time_is_over() {
+        let mut troubles = Troubles::default();
+        let repo: Repo = "o/r".parse().unwrap();
+        troubles.launch_failed(Some(&repo), &error("a"), at(0));
+        let mut left = |second| troubles.look_succeeded(&Demand::default(), None, at(second));
+        assert_eq!([left(4), left(5)], [Some(Duration::from_secs(1)), None]);
+        assert!(troubles.backoff().is_empty());
+    }
 }
