@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::events::Events;
-use super::looked::{Listed, Looked};
+use super::looked::{Listed, Looked, not_ahead};
 use super::{Assigned, Heard, JobState, LAG, Standing, Watched};
 use crate::error::Error;
 use crate::model::{Counted, Demand, Job, Repo, RepoDemand, RunningJob, Scope};
@@ -108,7 +108,8 @@ impl Known {
         self.news(!same)
     }
 
-    pub(super) fn hear(&mut self, heard: Heard) -> bool {
+    pub(super) fn hear(&mut self, mut heard: Heard) -> bool {
+        heard.job.queued_at = not_ahead(heard.job.queued_at, heard.at);
         let outlived = |looked: &Looked| looked.seen.is_ok() && !outlasts(&heard, looked.began);
         if self.looked.get(&heard.job.repo).is_some_and(outlived) {
             return false;
@@ -144,11 +145,7 @@ impl Known {
             Some(assigned) => self.sets.insert(scope.clone(), assigned),
             None => self.sets.remove(scope),
         };
-        let now = self.sets.get(scope);
-        let words = |set: &Assigned| Assigned { at: DateTime::UNIX_EPOCH, ..set.clone() };
-        // As of a poll: what still waits is news.
-        let idle = now.is_none_or(|set| set.queued.is_empty() && set.more == 0);
-        let same = idle && now.map(words) == before.as_ref().map(words);
+        let same = self.sets.get(scope) == before.as_ref();
         self.news(!same)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::LAG;
 use crate::error::Error;
 use crate::model::{Job, RepoDemand, Scope};
 
@@ -30,7 +31,7 @@ impl Looked {
     pub(super) fn after(
         before: Option<&Self>,
         began: DateTime<Utc>,
-        seen: Result<RepoDemand, Error>,
+        mut seen: Result<RepoDemand, Error>,
         roomy: impl Fn(&Scope) -> TimeDelta,
     ) -> Self {
         let known = before.map(|looked| &looked.listed);
@@ -42,10 +43,19 @@ impl Looked {
             let (since, roomy) = (first.since.min(began), first.roomy.min(now.roomy));
             (job.id, Listed { since, roomy })
         };
-        let listed = match &seen {
+        let listed: BTreeMap<u64, Listed> = match &seen {
             Ok(seen) => seen.queued.iter().map(list).collect(),
             Err(_) => known.cloned().unwrap_or_default(),
         };
+        for job in seen.iter_mut().flat_map(|seen| &mut seen.queued) {
+            let since = listed.get(&job.id).map_or(began, |listed| listed.since);
+            job.queued_at = not_ahead(job.queued_at, since);
+        }
         Self { began, seen, listed }
     }
+}
+
+/// When a job was queued that we know of since `known`: no later, whatever GitHub's clock says.
+pub(super) fn not_ahead(queued_at: DateTime<Utc>, known: DateTime<Utc>) -> DateTime<Utc> {
+    if queued_at - known > LAG { known } else { queued_at }
 }

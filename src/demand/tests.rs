@@ -264,3 +264,20 @@ fn how_a_job_ended_is_told_by_its_runner_also_where_a_poll_knows_better_of_the_j
     assert_eq!(told.0.result_of("r"), Some(JobResult::Canceled));
     assert_eq!(told.0.result_of("s"), None);
 }
+
+#[test]
+fn a_job_waits_since_it_is_known_where_the_clock_is_behind_githubs() {
+    let ahead = |id| Job { queued_at: at(3_600), ..job(id, 0) };
+    let told = told();
+    let seen = |began| {
+        let (running, failed, pending, in_progress) = (0, 0, 1, vec![]);
+        let queued = vec![ahead(10)];
+        let seen = RepoDemand { repo: repo(), running, failed, pending, queued, in_progress };
+        told.0.saw(&repo(), Ok(seen), at(began));
+    };
+    let heard = Heard { job: ahead(11), state: JobState::Queued, ending: None, at: at(3) };
+    told.0.hear(heard);
+    [5, 10, 15].into_iter().for_each(seen);
+    let since = |id| told.demand().jobs().find(|job| job.id == id).unwrap().queued_at;
+    assert_eq!([since(10), since(11)], [at(5), at(3)]);
+}

@@ -163,20 +163,3 @@ fn of_two_jobs_of_one_name_in_a_run_the_one_that_waits_is_not_taken_for_the_othe
     told.0.assign(&scope(), Some(Assigned { queued: vec![one], ..assigned(&[], 0) }));
     assert_eq!(told.queued().len(), 2, "the set was given one of them, and the other is overdue");
 }
-
-#[test]
-fn a_quiet_set_that_says_so_again_tells_nothing_new_and_one_that_still_waits_does() {
-    let told = told();
-    let says = |queued: &[u64], more, second| {
-        told.0.assign(&scope(), Some(Assigned { at: at(second), ..assigned(queued, more) }));
-        told.demand().revision
-    };
-    let first = says(&[], 0, 7);
-    assert_eq!(says(&[], 0, 57), first);
-    assert_eq!([says(&[10], 0, 60), says(&[10], 0, 70)], [first + 1, first + 2]);
-    assert_eq!(
-        [says(&[], 1, 80), says(&[], 1, 90), says(&[], 0, 95)].map(|r| r - first),
-        [3, 4, 5]
-    );
-    assert_eq!(says(&[], 0, 99), first + 5);
-}
