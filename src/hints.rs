@@ -46,8 +46,8 @@ impl Hints {
         Self { directory: Some(directory), ..Self::default() }
     }
 
-    /// Remembers `name` with `note`, from now on.
-    pub fn remember(&self, name: &str, note: &str) {
+    /// Remembers `name` with `note`, from `at` on.
+    pub fn remember(&self, name: &str, note: &str, at: SystemTime) {
         if !is_name(name) {
             return;
         }
@@ -56,10 +56,10 @@ impl Hints {
             drop(known);
             return self.complain(&"there are too many");
         }
-        known.insert(name.to_owned(), Hint { note: note.to_owned(), at: SystemTime::now() });
+        known.insert(name.to_owned(), Hint { note: note.to_owned(), at });
         drop(known);
         if let Some(directory) = &self.directory
-            && let Err(error) = write(directory, &file_name(name), note)
+            && let Err(error) = write(directory, &file_name(name), note, at)
         {
             self.complain(&error);
         }
@@ -140,19 +140,20 @@ fn file_name(name: &str) -> String {
     name.replace('/', "@")
 }
 
-fn write(directory: &Path, name: &str, note: &str) -> io::Result<()> {
+fn write(directory: &Path, name: &str, note: &str, at: SystemTime) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let open = |path: &Path| {
         OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(path)
     };
     let file = directory.join(name);
     if note.is_empty() {
-        return open(&file)?.set_modified(SystemTime::now());
+        return open(&file)?.set_modified(at);
     }
     // Always the same name: what a kill leaves of it is written over.
     let new = directory.join(format!(".{name}"));
     let mut out = open(&new)?;
     let written = out.set_len(0).and_then(|()| out.write_all(note.as_bytes()));
+    let written = written.and_then(|()| out.set_modified(at));
     let written = written.and_then(|()| fs::rename(&new, &file));
     if written.is_err() {
         // The disk may be full of such.
@@ -200,8 +201,8 @@ mod tests {
         let first = Hints::open(directory.clone());
         assert_eq!(names(&first), [""; 0], "and nothing was made to find that out");
         assert!(!directory.exists());
-        first.remember("octo-org/web.site", "");
-        first.remember("octo-org", "a note\nof two lines");
+        first.remember("octo-org/web.site", "", SystemTime::now());
+        first.remember("octo-org", "a note\nof two lines", SystemTime::now());
         drop(first);
         let again = Hints::open(directory.clone());
         assert_eq!(again.all()["octo-org"], "a note\nof two lines");
@@ -214,10 +215,10 @@ mod tests {
     fn what_another_process_remembers_meanwhile_is_found_and_stays() {
         let here = tempfile::tempdir().unwrap();
         let [ours, theirs] = [0, 1].map(|_| Hints::open(here.path().to_owned()));
-        theirs.remember("o/a", "");
+        theirs.remember("o/a", "", SystemTime::now());
         assert_eq!(names(&ours), ["o/a"]);
         let seen = SystemTime::now();
-        theirs.remember("o/a", "");
+        theirs.remember("o/a", "", SystemTime::now());
         ours.forget("o/a", seen);
         assert_eq!(names(&ours), ["o/a"], "it was remembered after what we saw");
         ours.forget("o/a", SystemTime::now());
@@ -234,9 +235,9 @@ mod tests {
         fs::create_dir(here.path().join(strange[3])).unwrap();
         fs::write(here.path().join("o@spoilt"), [0xff]).unwrap();
         let hints = Hints::open(here.path().to_owned());
-        hints.remember("o/a", "");
-        hints.remember("../o", "");
-        hints.remember("", "");
+        hints.remember("o/a", "", SystemTime::now());
+        hints.remember("../o", "", SystemTime::now());
+        hints.remember("", "", SystemTime::now());
         assert_eq!(names(&hints), ["o/a"]);
         assert!(strange.iter().all(|name| here.path().join(name).exists()));
     }
@@ -245,7 +246,8 @@ mod tests {
     fn there_are_never_more_than_a_thousand() {
         let here = tempfile::tempdir().unwrap();
         let hints = Hints::open(here.path().to_owned());
-        (0..1_100).for_each(|number| hints.remember(&format!("o/r{number}"), ""));
+        (0..1_100)
+            .for_each(|number| hints.remember(&format!("o/r{number}"), "", SystemTime::now()));
         assert_eq!(hints.all().len(), 1_000);
         assert_eq!(fs::read_dir(here.path()).unwrap().count(), 1_000);
     }
@@ -256,7 +258,7 @@ mod tests {
         let file = here.path().join("file");
         fs::write(&file, "no directory").unwrap();
         let hints = Hints::open(file.join("hints"));
-        hints.remember("o/a", "");
+        hints.remember("o/a", "", SystemTime::now());
         assert!(hints.knows("o/a") && names(&hints) == ["o/a"]);
         hints.forget("o/a", SystemTime::now());
         assert_eq!(names(&hints), [""; 0]);
@@ -267,7 +269,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let here = tempfile::tempdir().unwrap();
         let directory = here.path().join("hints");
-        Hints::open(directory.clone()).remember("o/a", "note");
+        Hints::open(directory.clone()).remember("o/a", "note", SystemTime::now());
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&directory), mode(&directory.join("o@a"))), (0o700, 0o600));
     }

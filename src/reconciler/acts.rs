@@ -110,7 +110,8 @@ impl Reconciler {
         let Order { scope, repo, labels, origin, job, beside_sets } = order;
         let name = format!("{}{}", self.prefix, (self.parts.suffix)()?);
         // Before it is registered: whoever kills us in between leaves that to be found.
-        self.parts.leftovers.remember(&scope.to_string(), "");
+        let now = (self.parts.clock)();
+        self.parts.leftovers.remember(&scope.to_string(), "", now.into());
         self.turns.take(repo.as_ref());
         let runner = NewRunner { name, scope, repo, labels, origin, beside_sets };
         let outcome = self.flights.begin(runner.clone());
@@ -205,6 +206,8 @@ impl Reconciler {
                 self.flights.succeeded(&runner, &id, self.epoch);
             }
             Worked::Launched(runner, Err(failure)) => {
+                // It may be registered all the same, and be listed later.
+                self.parts.leftovers.remember(&runner.scope.to_string(), "", now.into());
                 let (error, is_certain) = match failure {
                     Failure::Image(error) => {
                         self.troubles.image_failed(&error, now);

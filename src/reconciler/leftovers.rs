@@ -15,6 +15,10 @@ use crate::lifecycle::is_ours;
 use crate::model::Scope;
 use crate::plan::UNCLAIMED;
 
+/// A registration whose answer was lost may come about so late, and not be listed for so long: a scope
+/// in which one was tried is clean only after that.
+const UNSEEN: Duration = Duration::from_secs(180);
+
 impl Reconciler {
     /// Where registrations are looked for, beside the scopes of the containers.
     pub(super) fn where_to_look(&self) -> Vec<Scope> {
@@ -39,7 +43,7 @@ impl Reconciler {
         // Should they have been lost: what runs may leave something, too.
         for scope in inhabited.iter().map(ToString::to_string) {
             if !leftovers.knows(&scope) {
-                leftovers.remember(&scope, "");
+                leftovers.remember(&scope, "", now.into());
             }
         }
         for scope in scopes(leftovers.known()).filter(|scope| !inhabited.contains(scope)) {
@@ -50,7 +54,7 @@ impl Reconciler {
                 tracing::warn!(%scope, %error, "leftovers are looked for no longer");
             }
             if closed.is_some() || is_clean {
-                leftovers.forget(&scope.to_string(), at);
+                leftovers.forget(&scope.to_string(), at - UNSEEN);
             }
             // Where jobs wait it is told; of others nobody would know what it is about.
             if closed.is_some() && !self.scopes.contains(&scope) {

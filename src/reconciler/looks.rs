@@ -58,7 +58,7 @@ impl Reconciler {
     /// Looks at the runners.
     pub(super) fn look(&mut self) {
         self.rounds.look_begins(Instant::now());
-        let (scopes, at) = (self.where_to_look(), SystemTime::now());
+        let (scopes, at) = (self.where_to_look(), SystemTime::from((self.parts.clock)()));
         let look = self.observe(None, move |parts| async move {
             Ok(What::Runners(parts.look(scopes).await?, at))
         });

@@ -43,7 +43,7 @@ impl Inner {
             let new = name.filter(|name| !names.lines().any(|line| line == name));
             if let Some(new) = new {
                 let names = format!("{names}\n{new}").trim().to_owned();
-                images.remember(image, &names);
+                images.remember(image, &names, SystemTime::now());
                 known.insert(image.to_owned(), names);
             }
         }

@@ -1,9 +1,11 @@
 //! What is left of runners that are no more, and what is not; and a disk that fills up.
 
 use std::sync::atomic::Ordering;
+use std::time::UNIX_EPOCH;
 
 use super::races::{LateEngine, settle};
 use super::world::{World, repo};
+use crate::error::{Code, Error};
 use crate::model::{Registered, Scope};
 use crate::snapshot::{Event, EventKind};
 
@@ -40,8 +42,8 @@ async fn a_service_killed_between_registration_and_container_leaves_nothing_alth
     next.start_autoscaler().await.unwrap();
     world.pass(40).await;
     assert_eq!(registered(&world), 0);
-    // The next look sees that nothing is left to look for.
-    world.pass(130).await;
+    // What came about late would have been listed by now: nothing is left to look for.
+    world.pass(330).await;
     assert_eq!(listed(&world).await, []);
     assert!(world.parts.leftovers.all().is_empty());
     assert_eq!(next.get_status().await.unwrap().last_error, None);
@@ -50,8 +52,8 @@ async fn a_service_killed_between_registration_and_container_leaves_nothing_alth
 #[tokio::test(start_paused = true)]
 async fn where_nothing_is_left_it_is_looked_once() {
     let world = World::new(2);
-    world.parts.leftovers.remember("o/a", "");
-    world.parts.leftovers.remember("acme", "");
+    world.parts.leftovers.remember("o/a", "", UNIX_EPOCH);
+    world.parts.leftovers.remember("acme", "", UNIX_EPOCH);
     world.kit.start_autoscaler().await.unwrap();
     world.pass(1).await;
     let listed = world.github.change(|state| std::mem::take(&mut state.listings));
@@ -60,11 +62,27 @@ async fn where_nothing_is_left_it_is_looked_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_registration_that_is_listed_long_after_its_launch_failed_is_found_all_the_same() {
+    let world = World::new(2);
+    let refusal = Error::new(Code::GithubUnreachable, "The answer was lost.", "Wait.");
+    world.github.change(|state| state.refused = Some(refusal));
+    world.github.queue("a", 1, 5);
+    world.kit.start_autoscaler().await.unwrap();
+    world.pass(5).await;
+    world.github.cancel_queued();
+    // Several looks show that nothing of ours is registered there.
+    world.pass(150).await;
+    world.github.change(|state| state.runners.push(dead(90, "ipfs-default-memory-late")));
+    world.pass(200).await;
+    assert_eq!(registered(&world), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_scope_that_is_no_more_is_forgotten_and_no_trouble() {
     let world = World::new(2);
     let scope = Scope::Repo(repo("gone"));
     world.github.change(|state| state.closed.push(scope.clone()));
-    world.parts.leftovers.remember("o/gone", "");
+    world.parts.leftovers.remember("o/gone", "", UNIX_EPOCH);
     world.kit.start_autoscaler().await.unwrap();
     world.pass(60).await;
     assert_eq!(world.kit.get_status().await.unwrap().last_error, None);
@@ -79,7 +97,7 @@ async fn while_github_does_not_answer_it_is_not_forgotten_where_something_may_be
         state.runners.push(dead(90, "ipfs-default-memory-old"));
         state.down = true;
     });
-    world.parts.leftovers.remember("o/a", "");
+    world.parts.leftovers.remember("o/a", "", UNIX_EPOCH);
     world.kit.start_unchecked().await.unwrap();
     world.pass(300).await;
     assert_eq!(world.parts.leftovers.all().len(), 1);
