@@ -104,12 +104,15 @@ impl Engine for Port {
             Ok(id) => {
                 let world = self.world.clone();
                 let start = launch.clone();
+                // Until it has started nobody can blame it for being removed.
+                world.blame(&name);
                 let started = self.call("a start", |state| {
                     let there = state.containers.contains_key(&start.runner.name);
                     if there { Ok(start) } else { Err(failed("It is gone.")) }
                 });
                 match started.await {
                     Ok(start) => {
+                        world.absolve(&name);
                         world.start(start);
                         world.ring();
                         Ok(id)
@@ -275,6 +278,8 @@ impl State {
         let limit = self.setting.job_timeout.map(|limit| TimeDelta::from_std(limit).unwrap());
         if limit.is_none_or(|limit| took < limit && !jumps) {
             self.violated(Invariant::Spared, format!("{name} was stopped during job {id}"));
+        } else {
+            self.tally.overtime += 1;
         }
     }
 }

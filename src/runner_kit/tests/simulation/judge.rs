@@ -27,12 +27,12 @@ impl State {
     pub(super) fn bury(&mut self, gone: &SimContainer) {
         self.tally.launched += 1;
         let is_asked = gone.container.origin != Origin::Queue;
-        // A runner that was asked for otherwise leaves a queue's runner without a job when it takes one.
         if gone.worked != is_asked || gone.is_faulty {
             self.tally.excused += 1;
         }
+        // Its own launch, and that of the queue's runner that it leaves without a job.
         if gone.worked && is_asked {
-            self.tally.excused += 1;
+            self.tally.excused += 2;
         }
     }
 
@@ -125,7 +125,10 @@ impl State {
         // A set that is full may be launched for until it is clear that it will not be given a job.
         let unclear = 3 * self.faults.get(&Fault::Unassigned).copied().unwrap_or_default();
         let slack = if blurred { self.jobs.len() } else { unclear as usize };
-        if tally.launched > excused + slack {
+        // GitHub keeps the job of a runner that was ended for some minutes, and with it the set's place:
+        // runners of the set are given nothing meanwhile, and each is replaced after a minute.
+        let bound = if self.setting.scale_set { 10 * tally.overtime } else { 0 };
+        if tally.launched > excused + slack + bound {
             let what = format!(
                 "{} runners were launched and removed, {excused} of them for a reason",
                 tally.launched

@@ -215,6 +215,13 @@ impl World {
         state.now < state.github_down_until
     }
 
+    /// Nothing has been wrong with the runner `name` so far.
+    pub(super) fn absolve(&self, name: &str) {
+        if let Some(container) = self.state().containers.get_mut(name) {
+            container.is_faulty = false;
+        }
+    }
+
     /// Something was wrong around the runner `name`.
     pub(super) fn blame(&self, name: &str) {
         if let Some(container) = self.state().containers.get_mut(name) {
