@@ -38,7 +38,7 @@ use self::journeys::Journeys;
 use self::looks::{Asked, AskedAll, Looked};
 use self::passes::{Passed, changed};
 use self::remembered::Remembered;
-use self::rounds::{Due, Rounds, SPACING};
+use self::rounds::{Due, Rounds, SPACING, until};
 use self::tidy::Tidied;
 use self::told::{About, Told};
 use self::trouble::Troubles;
@@ -389,13 +389,5 @@ impl Reconciler {
 
     fn used(&self) -> usize {
         used(&self.runners, self.flights.runners())
-    }
-}
-
-/// Resolves at `time`; never where there is none.
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

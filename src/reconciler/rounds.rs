@@ -106,6 +106,14 @@ fn sooner(next: &mut Option<Instant>, at: Instant) {
     *next = Some(next.map_or(at, |next| next.min(at)));
 }
 
+/// Resolves at `time`; never where there is none.
+pub(super) async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
