@@ -165,8 +165,7 @@ export async function until(what, is, more = () => "") {
   }
 }
 
-// Answers the lists with so many entries, a page at a time, as the server would, and something new each time. Tells
-// how often it was asked.
+// Answers the lists with so many entries, a page at a time, as the server would, and something new each time.
 export async function crowded(page, repos, runners) {
   const at = new Date(Date.now() - 60_000).toISOString();
   const lists = {
@@ -179,17 +178,15 @@ export async function crowded(page, repos, runners) {
       runner_name: `ipfs-browser-${i}`, labels: ["self-hosted"], phase: "busy", job: { id: i, run_id: i, name: `build ${i}`, url: "https://github.com/" },
     })),
   };
-  let [turn, read] = [0, 0];
+  let turn = 0;
   await page.route("**/mcp", async (route) => {
     const { id, params } = route.request().postDataJSON();
     const all = lists[params.name];
     if (!all) return route.continue();
     const { cursor = "0" } = params.arguments;
     const from = Number(cursor);
-    read += 1;
     const data = all.slice(from, from + 40).map((entry) => ({ ...entry, running: turn++ % 3, phase: turn % 2 ? "busy" : "idle" }));
     const next = from + 40 < all.length ? { next_cursor: String(from + 40) } : {};
     await route.fulfill({ json: { jsonrpc: "2.0", id, result: { structuredContent: { success: true, data, message: "", ...next } } } });
   });
-  return { read: () => read };
 }
