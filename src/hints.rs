@@ -65,15 +65,18 @@ impl Hints {
         }
     }
 
-    /// Forgets `name`, unless it was remembered anew after `seen`, by whichever process.
-    pub fn forget(&self, name: &str, seen: SystemTime) {
+    /// Forgets `name`, unless it was remembered anew after `seen`, by whichever process. Tells whether this
+    /// process knows it no more.
+    pub fn forget(&self, name: &str, seen: SystemTime) -> bool {
         let mut known = self.lock();
         if known.get(name).is_some_and(|hint| hint.at > seen) {
-            return;
+            return false;
         }
         known.remove(name);
         drop(known);
-        let Some(directory) = self.directory.as_ref().filter(|_| is_name(name)) else { return };
+        let Some(directory) = self.directory.as_ref().filter(|_| is_name(name)) else {
+            return true;
+        };
         let file = directory.join(file_name(name));
         let forgotten = fs::metadata(&file)
             .and_then(|found| found.modified())
@@ -82,6 +85,7 @@ impl Hints {
             Err(error) if error.kind() != ErrorKind::NotFound => self.complain(&error),
             _ => {}
         }
+        true
     }
 
     /// Whether this process knows `name`.

@@ -125,7 +125,7 @@ impl Reconciler {
             (None, Origin::Manual) => format!("launching {}, asked for by hand", runner.name),
             (None, _) => format!("launching {}, to be kept ready", runner.name),
         };
-        self.journeys.order(&runner.name, job, (self.parts.clock)());
+        self.journeys.order(&runner.name, job, now);
         let fields = About { job, ..About::runner(&runner.name).because(origin.as_str()) };
         self.tell(Told::Launch, &runner.subject(), about, &fields);
         let (parts, cancelled, published) =

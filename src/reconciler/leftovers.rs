@@ -50,11 +50,11 @@ impl Reconciler {
             let closed = unlisted.get(&scope).filter(|error| is_closed(error));
             let is_clean =
                 registered.get(&scope).is_some_and(|all| !all.iter().any(|one| is_ours(&one.name)));
-            if let Some(error) = closed {
+            let is_over = closed.is_some() || is_clean;
+            let forgotten = is_over && leftovers.forget(&scope.to_string(), at - UNSEEN);
+            // Told once: until it is forgotten each look finds the same.
+            if let Some(error) = closed.filter(|_| forgotten) {
                 tracing::warn!(%scope, %error, "leftovers are looked for no longer");
-            }
-            if closed.is_some() || is_clean {
-                leftovers.forget(&scope.to_string(), at - UNSEEN);
             }
             // Where jobs wait it is told; of others nobody would know what it is about.
             if closed.is_some() && !self.scopes.contains(&scope) {

@@ -71,9 +71,9 @@ impl Inner {
         let used = self.used_images().await.map_err(|error| self.failed(&error))?;
         for (id, names) in old.into_iter().filter(|(id, _)| !used.contains(id)) {
             match self.prune_one(&id, &names, report).await {
-                Ok(true) => images.forget(&id, began),
+                Ok(true) => _ = images.forget(&id, began),
                 Ok(false) => {}
-                Err(error) if status(&error) == Some(404) => images.forget(&id, began),
+                Err(error) if status(&error) == Some(404) => _ = images.forget(&id, began),
                 Err(error) if status(&error) == Some(409) => {
                     tracing::debug!(%id, %error, "an image is still needed");
                 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use super::world::{World, repo};
 use crate::adapters::memory::MemoryEngine;
@@ -16,12 +17,18 @@ use crate::plan::Removal;
 use crate::ports::{Engine, Host, Launch, Report};
 use crate::runner_kit::RunnerKit;
 use crate::snapshot::EventKind;
-use crate::views::Mode;
+use crate::views::{Mode, ProvisionedRunner};
 
 pub(super) async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
+}
+
+/// Somebody asks for a runner for every queued job.
+fn ask_for_all(world: &World) -> JoinHandle<Result<Vec<ProvisionedRunner>>> {
+    let kit = world.kit.clone();
+    tokio::spawn(async move { kit.provision(None).await })
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,13 +78,9 @@ async fn a_look_that_comes_back_together_with_a_stop_launches_nothing_after_it()
 async fn who_asks_for_all_jobs_while_a_look_is_under_way_is_answered_by_the_next() {
     let world = World::new(4);
     world.github.change(|state| state.gated = true);
-    let ask = || {
-        let kit = world.kit.clone();
-        tokio::spawn(async move { kit.provision(None).await })
-    };
-    let first = ask();
+    let first = ask_for_all(&world);
     settle().await;
-    let second = ask();
+    let second = ask_for_all(&world);
     settle().await;
     world.github.gate.notify_one();
     settle().await;
@@ -91,13 +94,9 @@ async fn who_asks_for_all_jobs_while_a_look_is_under_way_is_answered_by_the_next
 async fn while_the_autoscaler_is_off_a_look_that_nobody_asked_for_launches_nothing() {
     let world = World::new(4);
     world.github.change(|state| state.gated = true);
-    let ask = || {
-        let kit = world.kit.clone();
-        tokio::spawn(async move { kit.provision(None).await })
-    };
-    let first = ask();
+    let first = ask_for_all(&world);
     settle().await;
-    let second = ask();
+    let second = ask_for_all(&world);
     settle().await;
     // Who asks while a pass is under way gets one that began after that.
     world.github.gate.notify_one();
