@@ -1,7 +1,7 @@
 // How long people wait for the dashboard; see `benches/page`.
 
 import { size } from "../tests/browser/size.mjs";
-import { browser, crowded, open, stage, until } from "../tests/browser/stage.mjs";
+import { browser, crowded, findAll, open, stage, until } from "../tests/browser/stage.mjs";
 
 const RUNS = 9;
 const UPDATES = 15;
@@ -57,10 +57,7 @@ try {
   const crowd = await open(chrome);
   await crowded(crowd, 1_000, 500);
   await crowd.goto(await set.link());
-  for (const [find, rows, all] of [["#queue-find", "#queue-table tbody", 1_000], ["#runners-find", "#runners-table tr", 500]]) {
-    await crowd.locator(find).fill("team");
-    await until(`all ${all} are listed`, async () => (await crowd.locator(rows).count()) === all);
-  }
+  await findAll(crowd, 1_000, 500);
   const stills = await crowd.evaluate(() => new Promise((resolve) => {
     const all = [0];
     new PerformanceObserver((list) => all.push(...list.getEntries().map(({ duration }) => duration)))

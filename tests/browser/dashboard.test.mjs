@@ -5,7 +5,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { browser, crowded, open, SHOTS, stage, until } from "./stage.mjs";
+import { browser, crowded, findAll, open, SHOTS, stage, until } from "./stage.mjs";
 
 const HOSTILE = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -211,11 +211,7 @@ describe("the dashboard", { timeout: 85_000 }, () => {
     await crowd.goto(await set.link());
     await live(crowd);
     await crowd.locator("#queue-table tbody").first().waitFor();
-    // Looking for one reads them all.
-    for (const [find, rows, all] of [["#queue-find", "#queue-table tbody", 1_000], ["#runners-find", "#runners-table tr", 500]]) {
-      await crowd.locator(find).fill("team");
-      await until(`all ${all} are listed`, async () => (await crowd.locator(rows).count()) === all);
-    }
+    await findAll(crowd, 1_000, 500);
     assert.deepEqual(crowd.wrong, []);
     await crowd.context().close();
   });

@@ -190,3 +190,11 @@ export async function crowded(page, repos, runners) {
     await route.fulfill({ json: { jsonrpc: "2.0", id, result: { structuredContent: { success: true, data, message: "", ...next } } } });
   });
 }
+
+// Looks for what all have in their names, which reads the lists to their end.
+export async function findAll(page, repos, runners) {
+  for (const [find, rows, all] of [["#queue-find", "#queue-table tbody", repos], ["#runners-find", "#runners-table tr", runners]]) {
+    await page.locator(find).fill("team");
+    await until(`all ${all} are listed`, async () => (await page.locator(rows).count()) === all);
+  }
+}
