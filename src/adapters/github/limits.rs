@@ -38,6 +38,8 @@ pub(super) struct Limits {
     /// Whether one was ever met.
     met: bool,
     share: Share,
+    /// When they were last looked at.
+    latest: DateTime<Utc>,
 }
 
 /// What a request counts for.
@@ -66,11 +68,24 @@ impl Limits {
             strikes: 0,
             met: false,
             share: Share::of(percent),
+            latest: DateTime::<Utc>::MIN_UTC,
         }
+    }
+
+    /// A clock that was set back makes no wait longer.
+    fn follow(&mut self, now: DateTime<Utc>) {
+        let back = self.latest - now;
+        if back > TimeDelta::zero() && self.latest != DateTime::<Utc>::MIN_UTC {
+            for until in [&mut self.until, &mut self.no_registration_until] {
+                *until = until.map(|until| until - back);
+            }
+        }
+        self.latest = now;
     }
 
     /// Whether a request may be sent now.
     pub(super) fn check(&mut self, purpose: Purpose, now: DateTime<Utc>) -> Result<()> {
+        self.follow(now);
         let registration = self.no_registration_until.filter(|_| purpose.registers);
         if let Some(until) = self.until.max(registration).filter(|until| *until > now) {
             return Err(limited(until, now));
@@ -129,6 +144,7 @@ impl Limits {
         body: &[u8],
         now: DateTime<Utc>,
     ) -> Result<()> {
+        self.follow(now);
         // Other resources, such as search, have budgets of their own.
         let core = is_core(headers);
         let told = primary(headers);

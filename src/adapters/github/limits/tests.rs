@@ -41,6 +41,18 @@ fn retry_after_is_obeyed_and_nothing_is_sent_before() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_makes_a_wait_no_longer() {
+    let mut limits = Limits::of(50);
+    assert!(limits.check(LOOK, at(10_000)).is_ok());
+    let asked = headers(&[("retry-after", "30")]);
+    limits.learn(StatusCode::TOO_MANY_REQUESTS, &asked, b"", at(10_000)).unwrap_err();
+    assert!(limits.check(LOOK, at(10_020)).is_err());
+    // It is an hour earlier now, and ten seconds are left.
+    assert_eq!(limits.check(LOOK, at(6_420)).unwrap_err().retry_after, Some(10));
+    assert!(limits.check(LOOK, at(6_430)).is_ok());
+}
+
+#[test]
 fn an_exhausted_budget_waits_for_its_reset() {
     let exhausted =
         [("x-ratelimit-limit", "60"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "900")];
