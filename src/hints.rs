@@ -104,9 +104,9 @@ impl Hints {
             match read(directory) {
                 Ok(found) => {
                     let mut known = self.lock();
-                    for (name, note) in found {
+                    for (name, hint) in found {
                         if known.len() < MOST {
-                            known.entry(name).or_insert(Hint { note, at: SystemTime::UNIX_EPOCH });
+                            known.entry(name).or_insert(hint);
                         }
                     }
                 }
@@ -166,7 +166,7 @@ fn write(directory: &Path, name: &str, note: &str, at: SystemTime) -> io::Result
     written
 }
 
-fn read(directory: &Path) -> io::Result<BTreeMap<String, String>> {
+fn read(directory: &Path) -> io::Result<BTreeMap<String, Hint>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory)?.take(2 * MOST) {
         let entry = entry?;
@@ -185,7 +185,8 @@ fn read(directory: &Path) -> io::Result<BTreeMap<String, String>> {
                 Err(_) => continue,
             },
         };
-        found.insert(name, note);
+        let at = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        found.insert(name, Hint { note, at });
     }
     Ok(found)
 }
@@ -210,6 +211,8 @@ mod tests {
         drop(first);
         let again = Hints::open(directory.clone());
         assert_eq!(again.all()["octo-org"], "a note\nof two lines");
+        let before = SystemTime::now() - std::time::Duration::from_secs(60);
+        assert!(!again.forget("octo-org/web.site", before), "since when is remembered, too");
         again.forget("octo-org/web.site", SystemTime::now());
         assert_eq!(names(&again), ["octo-org"]);
         assert_eq!(names(&Hints::open(directory)), ["octo-org"]);

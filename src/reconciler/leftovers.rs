@@ -18,6 +18,9 @@ use crate::plan::UNCLAIMED;
 /// A registration whose answer was lost may come about so late, and not be listed for so long: a scope
 /// in which one was tried is clean only after that.
 const UNSEEN: Duration = Duration::from_secs(180);
+/// GitHub refuses now and then what it allows a moment later: a scope in which a runner was launched is
+/// believed to be closed only after that.
+const REFUSED: Duration = Duration::from_secs(600);
 
 impl Reconciler {
     /// Where registrations are looked for, beside the scopes of the containers.
@@ -50,8 +53,9 @@ impl Reconciler {
             let closed = unlisted.get(&scope).filter(|error| is_closed(error));
             let is_clean =
                 registered.get(&scope).is_some_and(|all| !all.iter().any(|one| is_ours(&one.name)));
+            let patience = if closed.is_some() { REFUSED } else { UNSEEN };
             let is_over = closed.is_some() || is_clean;
-            let forgotten = is_over && leftovers.forget(&scope.to_string(), at - UNSEEN);
+            let forgotten = is_over && leftovers.forget(&scope.to_string(), at - patience);
             // Told once: until it is forgotten each look finds the same.
             if let Some(error) = closed.filter(|_| forgotten) {
                 tracing::warn!(%scope, %error, "leftovers are looked for no longer");

@@ -91,6 +91,22 @@ async fn a_scope_that_is_no_more_is_forgotten_and_no_trouble() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_scope_that_is_refused_for_a_while_after_a_launch_is_not_taken_for_closed() {
+    let world = World::new(2);
+    let scope = Scope::Repo(repo("a"));
+    world.github.change(|state| state.closed.push(scope.clone()));
+    world.parts.leftovers.remember("o/a", "", world.github.now().into());
+    world.kit.start_autoscaler().await.unwrap();
+    world.pass(500).await;
+    world.github.change(|state| {
+        state.closed.clear();
+        state.runners.push(dead(90, "ipfs-default-memory-left"));
+    });
+    world.pass(400).await;
+    assert_eq!(registered(&world), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_github_does_not_answer_it_is_not_forgotten_where_something_may_be_left() {
     let world = World::new(2);
     world.github.change(|state| {
