@@ -56,12 +56,17 @@ pub struct Decided {
     pub free: usize,
     /// Runners that exist or are about to, by scope.
     pub used: BTreeMap<Scope, usize>,
+    /// Jobs that GitHub takes for running on runners that have gone, by scope: they take up nothing here.
+    pub orphans: BTreeMap<Scope, usize>,
 }
 
 impl Decided {
-    /// How many runners `scope` could have in all: what it has, and what may still be launched.
+    /// How many jobs `scope` could have in all: one for each runner that it has and that may still be
+    /// launched, and those that GitHub counts and that are lost. Without these a runner that died at work
+    /// would keep a scale set's place until GitHub gives its job up.
     pub fn room(&self, scope: &Scope) -> usize {
-        self.free + self.used.get(scope).copied().unwrap_or_default()
+        let of = |counts: &BTreeMap<Scope, usize>| counts.get(scope).copied().unwrap_or_default();
+        self.free + of(&self.used) + of(&self.orphans)
     }
 }
 

@@ -33,6 +33,10 @@ pub struct Memory {
     unclaimed: BTreeMap<(Scope, u64), Unclaimed>,
     /// Gone, since they were idle while jobs waited that they could serve.
     deaf: Vec<Spent>,
+    /// Gone, and GitHub may tell still that they work.
+    bereft: Vec<Spent>,
+    /// Jobs that GitHub tells of on runners that have gone.
+    orphans: BTreeMap<Scope, usize>,
     /// When GitHub was last asked for its lists.
     listed_at: Option<DateTime<Utc>>,
 }
@@ -176,6 +180,12 @@ impl Memory {
         self.deaf.push(Spent { name, scope, labels, at });
     }
 
+    /// Jobs that GitHub takes for running on runners that have gone, by scope. It gives them up after minutes
+    /// (actions/runner#4598, actions/runner#4668), and a scale set's place with them.
+    pub fn orphans(&self) -> &BTreeMap<Scope, usize> {
+        &self.orphans
+    }
+
     /// The runner `name` is no more, and has certainly taken no job.
     pub fn dismiss(&mut self, name: &str) {
         self.dismissed.insert(name.to_owned());
@@ -191,7 +201,6 @@ impl Memory {
         demand: Option<&Demand>,
         now: DateTime<Utc>,
     ) -> Vec<Runner> {
-        self.bury(&containers, now);
         // Whoever may register runners elsewhere may give them the names of ours.
         let mut jobs: HashMap<&str, Vec<(&Repo, &RunningJob)>> = HashMap::new();
         for seen in demand.into_iter().flat_map(|demand| &demand.repos) {
@@ -199,6 +208,12 @@ impl Memory {
                 jobs.entry(&job.runner_name).or_default().push((&seen.repo, job));
             }
         }
+        self.bury(&containers, now);
+        let is_told = |gone: &Spent| {
+            let told = jobs.get(gone.name.as_str()).into_iter().flatten();
+            told.into_iter().any(|(repo, _)| gone.scope.covers(repo))
+        };
+        demand.into_iter().for_each(|demand| self.mourn(demand, is_told, now));
         let listed: HashMap<(&Scope, &str), &Registered> = registered
             .iter()
             .flat_map(|(scope, all)| all.iter().map(move |one| ((scope, one.name.as_str()), one)))
@@ -239,7 +254,7 @@ impl Memory {
 
     /// Remembers those that have gone since the last time.
     fn bury(&mut self, containers: &[Container], now: DateTime<Utc>) {
-        for gone in [&mut self.spent, &mut self.deaf] {
+        for gone in [&mut self.spent, &mut self.deaf, &mut self.bereft] {
             gone.retain(|gone| now - gone.at < MOURNED);
             // A clock that was set back must not let them cover what is seen from now on.
             gone.iter_mut().for_each(|gone| gone.at = gone.at.min(now));
@@ -249,13 +264,26 @@ impl Memory {
             self.seen.keys().filter(|name| !there.contains(name.as_str())).cloned().collect();
         for name in gone {
             let Some(seen) = self.seen.remove(&name) else { continue };
-            if !seen.explained && !self.dismissed.contains(&name) {
-                let Seen { scope, labels, spent_at, .. } = seen;
+            let Seen { scope, labels, spent_at, explained, .. } = seen;
+            let gone = Spent { name, scope, labels, at: now };
+            if !explained && !self.dismissed.contains(&gone.name) {
                 let at = spent_at.unwrap_or(now).min(now);
-                self.spent.push(Spent { name, scope, labels, at });
+                self.spent.push(Spent { at, ..gone.clone() });
             }
+            self.bereft.push(gone);
         }
         self.dismissed.retain(|name| there.contains(name.as_str()));
+    }
+
+    /// Counts the jobs that are told of on runners that have gone. Not at once: the news that a job has
+    /// begun, or is over, may come after its runner's end.
+    fn mourn(&mut self, demand: &Demand, is_told: impl Fn(&Spent) -> bool, now: DateTime<Utc>) {
+        let is_late = |gone: &Spent| now - gone.at >= LAG;
+        self.bereft.retain(|gone| is_told(gone) || !is_late(gone) || !demand.has_seen(&gone.scope));
+        self.orphans.clear();
+        for gone in self.bereft.iter().filter(|gone| is_late(gone) && is_told(gone)) {
+            *self.orphans.entry(gone.scope.clone()).or_default() += 1;
+        }
     }
 }
 

@@ -266,6 +266,7 @@ impl Reconciler {
             revision: demand.map_or(0, |demand| demand.revision),
             free: if is_paused || !self.sighted { 0 } else { free },
             used,
+            orphans: self.memory.orphans().clone(),
         }
     }
 

@@ -329,6 +329,38 @@ fn whose_job_was_told_or_who_was_dismissed_is_spent_on_nothing_else() {
 }
 
 #[test]
+fn a_job_that_is_told_of_a_runner_that_has_gone_for_a_while_is_an_orphan_until_it_is_told_no_more()
+{
+    // Its job was told before it went; or only after that.
+    for first in [Some(working(NAME)), Some(Demand::default())] {
+        let mut memory = Memory::default();
+        let mut look = |second, containers: Vec<Container>, demand: Option<&Demand>| {
+            memory.join(containers, &listed(true, true), demand, at(second));
+            memory.orphans().get(&scope()).copied().unwrap_or_default()
+        };
+        assert_eq!(look(1, vec![container(false)], first.as_ref()), 0, "it lives");
+        assert_eq!(look(50, vec![], first.as_ref()), 0, "it may be over and not told yet");
+        assert_eq!(look(79, vec![], Some(&working(NAME))), 0);
+        assert_eq!(look(80, vec![], Some(&working(NAME))), 1);
+        assert_eq!(look(81, vec![], None), 1, "nobody knows otherwise");
+        assert_eq!(look(82, vec![], Some(&working("another"))), 0);
+    }
+}
+
+#[test]
+fn a_job_on_a_strangers_runner_is_nobodys_orphan() {
+    let mut memory = Memory::default();
+    memory.join(vec![container(false)], &listed(true, true), None, at(1));
+    let mut elsewhere = working(NAME);
+    elsewhere.repos[0].repo = "else/where".parse().unwrap();
+    for second in [50, 90] {
+        memory.join(vec![], &nobody(), Some(&elsewhere), at(second));
+        memory.join(vec![], &nobody(), Some(&working("stranger")), at(second));
+    }
+    assert!(memory.orphans().is_empty());
+}
+
+#[test]
 fn a_clock_that_was_set_makes_nothing_last_longer_or_shorter() {
     let mut memory = Memory::default();
     see(&mut memory, 100, &listed(true, false));

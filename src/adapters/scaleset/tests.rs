@@ -187,7 +187,7 @@ async fn decide(sets: Arc<ScaleSets>, board: Arc<Board>, noted: Arc<Noted>) {
         let revision = board.demand(chrono::Utc::now()).revision;
         noted.told.send_modify(|told| told.push(board.assigned(&scope)));
         if let Some(free) = *room.borrow_and_update() {
-            sets.decided(&Decided { revision, free, used: BTreeMap::new() });
+            sets.decided(&Decided { revision, free, ..Decided::default() });
         }
         tokio::select! {
             () = board.changed() => {}

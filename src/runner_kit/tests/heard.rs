@@ -12,7 +12,7 @@ use crate::config::StartInput;
 use crate::demand::{Assigned, Board, Heard, JobState, Watched};
 use crate::error::{Code, Error, Result};
 use crate::lifecycle::Parts;
-use crate::model::{Demand, Job, Labels, Scope};
+use crate::model::{Demand, Job, JobRef, Labels, RunningJob, Scope};
 use crate::ports::{Decided, DemandSource};
 use crate::runner_kit::RunnerKit;
 use crate::views::Mode;
@@ -273,6 +273,27 @@ async fn the_source_is_told_what_was_acted_upon_and_how_much_room_there_is_and_w
     source.hear(3, JobState::Queued);
     world.pass(5).await;
     assert_eq!(last(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_runner_is_gone_takes_up_no_room_though_github_gives_it_up_much_later() {
+    let (world, source, _kit) = polling(1, 10).await;
+    let room = || source.decided.lock().unwrap().last().cloned().unwrap().unwrap();
+    let scope = Scope::Repo(repo("a"));
+    world.github.queue("a", 1, 10);
+    world.until("it runs", |_| room().used.contains_key(&scope)).await;
+    let name = world.engine.launched()[0].clone();
+    let job = JobRef { id: 1, run_id: 1, name: "build".into(), url: String::new() };
+    let running = RunningJob { job, runner_name: name, started_at: None };
+    let bound = Assigned { in_progress: vec![(repo("a"), running)], is_full: true, ..set(0, 1) };
+    source.board.assign(&scope, Some(bound));
+    world.until("it has gone", |_| room().used.is_empty()).await;
+    assert_eq!(room().room(&scope), 1, "its end may only not be told yet");
+    world.pass(45).await;
+    assert_eq!(room().room(&scope), 2, "the set has a job that nobody runs, and may have one more");
+    source.board.assign(&scope, Some(set(0, 60)));
+    world.pass(15).await;
+    assert_eq!(room().room(&scope), 1);
 }
 
 #[tokio::test(start_paused = true)]
