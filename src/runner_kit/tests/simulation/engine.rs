@@ -278,8 +278,6 @@ impl State {
         let limit = self.setting.job_timeout.map(|limit| TimeDelta::from_std(limit).unwrap());
         if limit.is_none_or(|limit| took < limit && !jumps) {
             self.violated(Invariant::Spared, format!("{name} was stopped during job {id}"));
-        } else {
-            self.tally.overtime += 1;
         }
     }
 }

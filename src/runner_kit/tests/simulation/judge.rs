@@ -27,9 +27,9 @@ impl State {
     pub(super) fn bury(&mut self, gone: &SimContainer) {
         self.tally.launched += 1;
         let is_asked = gone.container.origin != Origin::Queue;
-        if gone.worked != is_asked || gone.is_faulty {
-            self.tally.excused += 1;
-        }
+        self.tally.excused += usize::from(gone.worked != is_asked);
+        // It had to be replaced, or so it looked: also one that served in the end.
+        self.tally.excused += usize::from(gone.is_faulty);
         // Its own launch, and that of the queue's runner that it leaves without a job.
         if gone.worked && is_asked {
             self.tally.excused += 2;
@@ -125,10 +125,7 @@ impl State {
         // A set that is full may be launched for until it is clear that it will not be given a job.
         let unclear = 3 * self.faults.get(&Fault::Unassigned).copied().unwrap_or_default();
         let slack = if blurred { self.jobs.len() } else { unclear as usize };
-        // GitHub keeps the job of a runner that was ended for some minutes, and with it the set's place:
-        // runners of the set are given nothing meanwhile, and each is replaced after a minute.
-        let bound = if self.setting.scale_set { 10 * tally.overtime } else { 0 };
-        if tally.launched > excused + slack + bound {
+        if tally.launched > excused + slack {
             let what = format!(
                 "{} runners were launched and removed, {excused} of them for a reason",
                 tally.launched

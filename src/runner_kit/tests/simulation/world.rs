@@ -87,8 +87,6 @@ pub(super) struct State {
 pub(super) struct Tally {
     pub(super) launched: usize,
     pub(super) excused: usize,
-    /// Runners that were ended for the time that their job took.
-    pub(super) overtime: usize,
     pub(super) cancelled: usize,
     /// When a job was last taken or ended.
     pub(super) progress: Duration,
