@@ -23,8 +23,10 @@ use crate::runner_kit::{ContainerFilter, RunnerKit};
 use crate::simulator::{JobStatus, Simulator, TOKEN, runner};
 use crate::views::Mode;
 
-/// An engine that does not answer by then is none.
+/// An engine that does not answer by then is none, and a directory that cannot be removed by then is left.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Which engine is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -139,8 +141,15 @@ impl Stage {
         let work = self.directory.join("work");
         let directories = std::fs::read_dir(work).into_iter().flatten().flatten();
         left.extend(directories.map(|entry| entry.path().display().to_string()));
-        if let Err(error) = std::fs::remove_dir_all(&self.directory) {
-            left.push(format!("{}: {error}", self.directory.display()));
+        // What ends beside us may write its last line there meanwhile.
+        let gone = async || {
+            while let Err(error) = std::fs::remove_dir_all(&self.directory) {
+                tracing::debug!(%error, "the demo's directory is not empty yet");
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, gone()).await.is_err() {
+            left.push(self.directory.display().to_string());
         }
         left
     }
