@@ -240,6 +240,11 @@ impl Inner {
         };
         if state.oom_killed == Some(true) {
             log_tail.push_str("\n(the kernel ended it: it used more memory than memory_limit)");
+        } else if container.ended && state.exit_code == Some(KILLED) {
+            // The engine may never learn the reason, when it hears of the exit first.
+            log_tail.push_str(
+                "\n(it was killed: where nobody did that, it used more memory than memory_limit, or than there is)",
+            );
         }
         Ok(Ended { exit_code: state.exit_code.filter(|_| !never_began), log_tail })
     }

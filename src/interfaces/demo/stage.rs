@@ -1,5 +1,6 @@
 //! What the demo runs on: an engine, a configuration and directories of its own, and their end.
 
+use std::collections::HashSet;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -18,9 +19,10 @@ use crate::config::{
     DockerAccess, Environment, Loaded, OperatorOptions, PullPolicy, Sources, StartInput, load,
 };
 use crate::error::{Error, Result};
+use crate::model::Phase;
 use crate::ports::{Engine, Launch, Registration};
 use crate::runner_kit::{ContainerFilter, RunnerKit};
-use crate::simulator::{JobStatus, Simulator, TOKEN, runner};
+use crate::simulator::{Simulator, TOKEN, runner};
 use crate::views::Mode;
 
 /// An engine that does not answer by then is none, and a directory that cannot be removed by then is left.
@@ -108,8 +110,14 @@ impl Stage {
         if let Err(error) = self.kit.stop_autoscaler().await {
             note("the loop", error);
         }
+        // Of these GitHub learns in its own time, or they make themselves known while they are ended: the next
+        // look of a service finds what they leave there, and here there is none any more.
+        let mut unsettled = HashSet::new();
         match self.kit.list_runner_containers(&ContainerFilter::default()).await {
             Ok(page) => {
+                let moving = |phase| matches!(phase, Phase::Starting | Phase::Busy);
+                let unready = page.items.iter().filter(|container| moving(container.phase));
+                unsettled.extend(unready.map(|container| container.runner_name.clone()));
                 let stops = page.items.iter().map(|container| {
                     let stop = self.kit.stop_runner_container(&container.container_id, true);
                     async move { (container.runner_name.clone(), stop.await) }
@@ -127,17 +135,12 @@ impl Stage {
         {
             note(image, error);
         }
-        for runner in github.runners() {
-            // Of a runner that was killed at work GitHub learns in its own time, and won't remove
-            // it before; this one is told.
-            let at_work = github
-                .jobs()
-                .iter()
-                .any(|job| job.runner_id == Some(runner.id) && job.status == JobStatus::InProgress);
-            if !(at_work && github.delete_runner(runner.id).is_ok()) {
-                left.push(format!("registration {}", runner.name));
-            }
-        }
+        let names = github.runners().into_iter().map(|runner| runner.name);
+        left.extend(
+            names
+                .filter(|name| !unsettled.contains(name))
+                .map(|name| format!("registration {name}")),
+        );
         let work = self.directory.join("work");
         let directories = std::fs::read_dir(work).into_iter().flatten().flatten();
         left.extend(directories.map(|entry| entry.path().display().to_string()));
