@@ -31,8 +31,6 @@ pub struct Memory {
     /// Gone, and spent on nothing; a list that is a moment old may show them still.
     dismissed: BTreeSet<String>,
     unclaimed: BTreeMap<(Scope, u64), Unclaimed>,
-    /// Gone, since they were idle while jobs waited that they could serve.
-    deaf: Vec<Spent>,
     /// Gone, and GitHub may tell still that they work.
     bereft: Vec<Spent>,
     /// Jobs that GitHub tells of on runners that have gone.
@@ -169,17 +167,6 @@ impl Memory {
         seen.heard = Some(known.unwrap_or(Heard { beat, at }));
     }
 
-    /// Runners that are no more, and that GitHub gave no job though some waited.
-    pub fn deaf(&self) -> &[Spent] {
-        &self.deaf
-    }
-
-    /// The runner in `container` is no more: it was idle while jobs waited.
-    pub fn deafened(&mut self, container: &Container, at: DateTime<Utc>) {
-        let Container { name, scope, labels, .. } = container.clone();
-        self.deaf.push(Spent { name, scope, labels, at });
-    }
-
     /// Jobs that GitHub takes for running on runners that have gone, by scope. It gives them up after minutes
     /// (actions/runner#4598, actions/runner#4668), and a scale set's place with them.
     pub fn orphans(&self) -> &BTreeMap<Scope, usize> {
@@ -254,7 +241,7 @@ impl Memory {
 
     /// Remembers those that have gone since the last time.
     fn bury(&mut self, containers: &[Container], now: DateTime<Utc>) {
-        for gone in [&mut self.spent, &mut self.deaf, &mut self.bereft] {
+        for gone in [&mut self.spent, &mut self.bereft] {
             gone.retain(|gone| now - gone.at < MOURNED);
             // A clock that was set back must not let them cover what is seen from now on.
             gone.iter_mut().for_each(|gone| gone.at = gone.at.min(now));

@@ -118,11 +118,6 @@ impl<'a> Waiting<'a> {
     }
 }
 
-/// Whether GitHub may give what is needed to a runner registered in `scope` with `labels`.
-pub(super) fn fits(need: Need<'_>, scope: &Scope, labels: &Labels) -> bool {
-    need.scope == scope && is_able(need, labels)
-}
-
 /// Whether a runner with `labels` may be given what is needed, where it is registered for it. A scale
 /// set gives what it was assigned to any of its runners.
 fn is_able(need: Need<'_>, labels: &Labels) -> bool {

@@ -30,7 +30,7 @@ pub use removal::{DROPPED, LOST_TIMEOUT, START_TIMEOUT, SURPLUS_GRACE, UNCLAIMED
 pub use turns::Turns;
 pub use view::{Limits, View, counted, used};
 
-use self::cover::{Need, Pool, Ready, Supply, Waiting, fits};
+use self::cover::{Need, Pool, Ready, Supply, Waiting};
 
 use crate::model::{Container, Demand, Origin, Phase, Repo, Runner, Scope, is_hosted, served_by};
 use crate::supply::Spent;
@@ -153,7 +153,7 @@ impl<'a> Planner<'a> {
         let mut needs: Vec<Need<'_>> = demand.jobs().map(Need::of).collect();
         needs.retain(|need| !is_hosted(need.labels));
         needs.extend(demand.counted.iter().flat_map(Need::of_number));
-        needs.sort_by_cached_key(|need| (self.waits_since(need), need.job));
+        needs.sort_by_key(|need| (need.queued_at, need.job));
         let limits = self.view.limits;
         let mut pool = Pool::of(self.supply().chain(self.spent()));
         let mut queues = Queues::new();
@@ -174,21 +174,13 @@ impl<'a> Planner<'a> {
         queues
     }
 
-    /// When it is the turn of `repo`, unless it needs nothing.
+    /// When it is the turn of `repo`, unless it needs nothing. One whose job is bound to a runner that is no more,
+    /// and that GitHub gives to none (actions/runner#4598), does not come before the others again: it had its turn.
     fn turn(&self, repo: Option<&'a Repo>, queue: &[Need<'a>]) -> Option<Turn<'a>> {
         let oldest = queue.last()?;
         let share = self.share.get(&repo).copied().unwrap_or_default();
         let last = self.turns.get(&repo).copied().unwrap_or_default();
-        Some((share, last, self.waits_since(oldest), oldest.job, repo))
-    }
-
-    /// Since when it is its turn. GitHub may have given it to none of the runners that waited for it, since it
-    /// is bound to one that is no more (actions/runner#4598): it goes to the end of the queue then.
-    fn waits_since(&self, need: &Need<'_>) -> DateTime<Utc> {
-        let passed = self.view.deaf.iter().filter(|deaf| {
-            need.queued_at <= deaf.at - LOST_TIMEOUT && fits(*need, &deaf.scope, &deaf.labels)
-        });
-        passed.map(|deaf| deaf.at).max().unwrap_or(need.queued_at)
+        Some((share, last, oldest.queued_at, oldest.job, repo))
     }
 
     fn keep_warm(&mut self) {

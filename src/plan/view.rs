@@ -49,8 +49,6 @@ pub struct View<'a> {
     pub launching: &'a [NewRunner],
     /// Runners that are no more, and may have taken a job.
     pub spent: &'a [Spent],
-    /// Runners that are no more, and that GitHub gave no job though some waited.
-    pub deaf: &'a [Spent],
     /// Names of runners whose removal is under way, and may still show in `runners`.
     pub removing: &'a BTreeSet<String>,
     /// Repositories whose launches failed, and until when they are left alone.

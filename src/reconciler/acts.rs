@@ -252,9 +252,6 @@ impl Reconciler {
                         if !may_have_served {
                             self.memory.dismiss(name);
                         }
-                        if why == Removal::Deaf {
-                            self.memory.deafened(&runner.container, now);
-                        }
                         let has_served = may_have_served && ended.exit_code == Some(0) && !deserted;
                         let result = JobResult::in_log(&ended.log_tail);
                         let result = result.or_else(|| self.parts.board.result_of(name));

@@ -307,7 +307,6 @@ impl Reconciler {
             unclaimed: self.memory.unclaimed(),
             launching: &launching,
             spent: self.memory.spent(),
-            deaf: self.memory.deaf(),
             removing: &removing,
             backoff: &backoff,
             turns: &self.turns,

@@ -128,15 +128,10 @@ fn a_runner_that_stays_idle_while_counted_jobs_wait_is_replaced() {
     assert_eq!(removals, [("r1".to_owned(), Removal::Deaf)]);
 }
 
-/// actions/runner#4598: a job that is bound to a runner that is no more must not keep others waiting.
 #[test]
-fn a_job_that_github_gave_to_none_of_its_idle_runners_goes_to_the_end_of_the_queue() {
-    let mut world = world().max(1).job("a", 1, 0).job("b", 2, 3_550).job("c", 3, 3_570);
-    assert_eq!(world.launched_jobs(), [1]);
-    world.deaf = vec![spent("r0", "a", 3_560)];
-    assert_eq!(world.launched_jobs(), [2]);
-    let mut world = world.max(3);
-    assert_eq!(world.launched_jobs(), [2, 1, 3]);
-    world.deaf = vec![spent("r0", "a", 59), spent("r0", "b", 3_600)];
-    assert_eq!(world.launched_jobs(), [1, 2, 3], "it may not have waited for these");
+fn one_that_may_have_the_job_stands_for_it_before_an_idle_one_that_can_do_less() {
+    let world = seen(world(), 1, 100).runner("r1", "a", Phase::Idle);
+    let mut world = world.last(|runner| runner.container.labels = Labels::new(["self-hosted"]));
+    world.spent = vec![spent("r0", "a", 101)];
+    assert!(world.why_held(1).contains("r0"), "{}", world.why_held(1));
 }
