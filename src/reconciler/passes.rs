@@ -79,10 +79,6 @@ impl Reconciler {
             // A change that came while this pass was under way has set an earlier time.
             self.rounds.pass_by(Instant::now() + wait);
         }
-        let late = self.all_asked.iter().any(|asked| asked.passes > number);
-        if late && !self.rounds.pass_follows {
-            self.rounds.pass_by(Instant::now());
-        }
     }
 
     /// Remembers where jobs wait, and whose turn it was, of what is watched.
