@@ -29,12 +29,8 @@ impl Reconciler {
             return;
         }
         let now = (self.parts.clock)();
-        let mut asked: Vec<_> =
-            doubtful(&self.runners, self.demand.as_deref(), now).cloned().collect();
-        asked.sort_by(|one, other| one.name.cmp(&other.name));
-        let turn = asked.partition_point(|one| one.name <= self.last_heard);
-        asked.rotate_left(turn);
-        asked.truncate(MOST);
+        let doubtful = doubtful(&self.runners, self.demand.as_deref(), now);
+        let asked = in_turn(doubtful.cloned().collect(), &self.last_heard);
         let Some(last) = asked.last() else { return };
         self.last_heard.clone_from(&last.name);
         let parts = self.parts.clone();
@@ -64,14 +60,27 @@ impl Reconciler {
 
     /// What is to be known of runners that are there and don't count.
     pub(super) fn doubts(&self) -> Vec<String> {
-        let lost = self.runners.iter().filter(is_live);
-        let mut lost: Vec<_> = lost.filter_map(|one| Some((one, one.lost_since?))).collect();
-        lost.sort_by_key(|(_, since)| *since);
-        let more = lost.len().saturating_sub(NAMED);
-        let named = lost.into_iter().take(NAMED).map(|(runner, since)| doubt(runner, since));
-        let more = (more > 0).then(|| format!("{more} more runners are in doubt."));
-        named.chain(more).collect()
+        doubts(&self.runners)
     }
+}
+
+/// Those whose turn it is to be asked, after the one that was asked last.
+fn in_turn(mut all: Vec<Container>, last: &str) -> Vec<Container> {
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    let turn = all.partition_point(|one| one.name.as_str() <= last);
+    all.rotate_left(turn);
+    all.truncate(MOST);
+    all
+}
+
+fn doubts(runners: &[Runner]) -> Vec<String> {
+    let lost = runners.iter().filter(is_live);
+    let mut lost: Vec<_> = lost.filter_map(|one| Some((one, one.lost_since?))).collect();
+    lost.sort_by_key(|(_, since)| *since);
+    let more = lost.len().saturating_sub(NAMED);
+    let named = lost.into_iter().take(NAMED).map(|(runner, since)| doubt(runner, since));
+    let more = (more > 0).then(|| format!("{more} more runners are in doubt."));
+    named.chain(more).collect()
 }
 
 fn doubt(runner: &Runner, since: DateTime<Utc>) -> String {
@@ -93,4 +102,64 @@ pub(super) fn in_its_words(runner: &Runner) -> String {
 pub(super) fn is_deserter(why: Removal, ended: &Ended) -> bool {
     let said = Heartbeat::read(&ended.log_tail).map(|beat| beat.said);
     why == Removal::Finished && ended.exit_code == Some(0) && said == Some(Said::Working)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Labels, Origin, Phase, Scope};
+
+    fn container(number: usize) -> Container {
+        Container {
+            id: number.to_string(),
+            name: format!("ipfs-{number:02}"),
+            scope: Scope::org("o"),
+            repo: None,
+            labels: Labels::new(["self-hosted"]),
+            created_at: DateTime::UNIX_EPOCH,
+            origin: Origin::Queue,
+            runner_id: None,
+            status: "running".into(),
+            ended: false,
+        }
+    }
+
+    fn names(asked: &[Container]) -> Vec<&str> {
+        asked.iter().map(|one| one.name.as_str()).collect()
+    }
+
+    #[test]
+    fn of_more_than_are_asked_at_a_time_each_has_its_turn() {
+        let all: Vec<_> = (0..MOST + 4).rev().map(container).collect();
+        let first = in_turn(all.clone(), "");
+        assert_eq!((first.len(), names(&first)[0]), (MOST, "ipfs-00"));
+        let second = in_turn(all.clone(), &first[MOST - 1].name);
+        assert_eq!(
+            names(&second)[..6],
+            ["ipfs-16", "ipfs-17", "ipfs-18", "ipfs-19", "ipfs-00", "ipfs-01"]
+        );
+        assert_eq!(names(&in_turn(all, "ipfs-99"))[0], "ipfs-00");
+    }
+
+    #[test]
+    fn of_many_in_doubt_those_that_are_so_for_longest_are_named_and_the_others_counted() {
+        let lost = |number: usize| Runner {
+            container: container(number),
+            registered: None,
+            certain: true,
+            phase: Phase::Idle,
+            since: DateTime::UNIX_EPOCH,
+            lost_since: DateTime::from_timestamp(100 - number as i64, 0),
+            heartbeat: None,
+            at_work_until: None,
+            spent_at: None,
+            job: None,
+        };
+        let told = |count| doubts(&(0..count).map(lost).collect::<Vec<_>>());
+        assert_eq!(told(NAMED).len(), NAMED);
+        let many = told(NAMED + 2);
+        assert_eq!(many.len(), NAMED + 1);
+        assert!(many[0].starts_with("ipfs-06 is in doubt since 00:01:34Z"), "{}", many[0]);
+        assert_eq!(many[NAMED], "2 more runners are in doubt.");
+    }
 }

@@ -192,5 +192,11 @@ mod tests {
         removals.settled("b", 2);
         removals.settle(2);
         assert_eq!(removals.names(), ["b".to_owned()].into());
+        removals.settle(3);
+        assert_eq!(
+            removals.names(),
+            [].into(),
+            "the look has shown it: it is remembered no longer"
+        );
     }
 }

@@ -211,6 +211,35 @@ mod tests {
     }
 
     #[test]
+    fn an_image_that_is_missing_still_when_jobs_wait_is_waited_for_longer_each_time() {
+        let repo: Repo = "o/r".parse().unwrap();
+        let job = crate::model::Job {
+            id: 1,
+            run_id: 1,
+            scope: crate::model::Scope::Repo(repo.clone()),
+            repo: repo.clone(),
+            name: "build".into(),
+            url: String::new(),
+            labels: crate::model::Labels::new(["self-hosted"]),
+            queued_at: at(0),
+            seen_at: at(0),
+            beside_sets: false,
+        };
+        let (running, failed, pending, in_progress) = (0, 0, 1, vec![]);
+        let seen = RepoDemand { repo, running, failed, pending, queued: vec![job], in_progress };
+        let waiting = Demand { repos: vec![seen], ..Demand::default() };
+        for (demand, second) in [(waiting, 19), (Demand::default(), 14)] {
+            let mut troubles = Troubles::default();
+            troubles.image_failed(&error("no image."), at(0));
+            troubles.look_succeeded(&demand, None, at(9));
+            troubles.image_failed(&error("no image."), at(9));
+            assert!(
+                troubles.paused(at(second - 1)).is_some() && troubles.paused(at(second)).is_none()
+            );
+        }
+    }
+
+    #[test]
     fn a_launch_for_a_whole_organisation_that_failed_is_told_and_waits_too() {
         let mut troubles = Troubles::default();
         troubles.launch_failed(None, &error("no group."), at(0));

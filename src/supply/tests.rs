@@ -332,7 +332,7 @@ fn whose_job_was_told_or_who_was_dismissed_is_spent_on_nothing_else() {
 fn a_job_that_is_told_of_a_runner_that_has_gone_for_a_while_is_an_orphan_until_it_is_told_no_more()
 {
     // Its job was told before it went; or only after that.
-    for first in [Some(working(NAME)), Some(Demand::default())] {
+    for first in [Some(working(NAME)), Some(working("another"))] {
         let mut memory = Memory::default();
         let mut look = |second, containers: Vec<Container>, demand: Option<&Demand>| {
             memory.join(containers, &listed(true, true), demand, at(second));

@@ -91,6 +91,7 @@ struct FakeJob {
     job: Job,
     takes: Duration,
     runner: Option<String>,
+    started_at: Option<DateTime<Utc>>,
     /// Whether GitHub shows it as queued although it was given to a runner.
     is_bound: bool,
     done: bool,
@@ -181,7 +182,8 @@ impl Github {
         let takes = loop {
             let changed = self.changed.notified();
             // Not `change`: a runner that finds nothing must not wake itself.
-            let taken = self.state.lock().unwrap().take(&name, &launch.runner.scope);
+            let now = self.now();
+            let taken = self.state.lock().unwrap().take(&name, &launch.runner.scope, now);
             match taken {
                 Some(takes) => break takes,
                 None => changed.await,
@@ -301,19 +303,20 @@ impl State {
             job,
             takes,
             runner: None,
+            started_at: None,
             is_bound: false,
             done: false,
         })
     }
 
-    fn take(&mut self, name: &str, scope: &Scope) -> Option<Duration> {
+    fn take(&mut self, name: &str, scope: &Scope, now: DateTime<Utc>) -> Option<Duration> {
         let is_free = |job: &FakeJob| job.runner.as_deref().is_none_or(|runner| runner == name);
         let fits = |job: &&mut FakeJob| is_free(job) && !job.done && job.job.scope == *scope;
         let job = match self.newest_first {
             true => self.jobs.values_mut().rfind(fits)?,
             false => self.jobs.values_mut().find(fits)?,
         };
-        job.runner = Some(name.to_owned());
+        (job.runner, job.started_at) = (Some(name.to_owned()), Some(now));
         let takes = job.takes;
         self.runner(name)?.busy = true;
         Some(takes)

@@ -333,3 +333,18 @@ async fn while_the_runners_cannot_be_seen_nothing_is_told_as_decided_and_no_work
     world.until("it is decided", |_| last().revision == heard()).await;
     assert_eq!((last().room(&Scope::Repo(repo("a"))), world.engine.launched().len()), (3, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_jobs_that_are_only_counted_wait_for_room_it_is_looked_often() {
+    let (world, source, _kit) = hearing(1).await;
+    world.github.queue("b", 1, 7_000);
+    world.until("there is no room", |world| world.github.running() == 1).await;
+    world.pass(60).await;
+    let looks = || world.github.change(|state| state.listings.len());
+    let before = looks();
+    world.pass(60).await;
+    assert_eq!(looks(), before, "nothing waits");
+    source.board.assign(&Scope::Repo(repo("a")), Some(set(3, 4_000)));
+    world.pass(60).await;
+    assert!((3..=5).contains(&(looks() - before)), "{}", looks() - before);
+}

@@ -144,3 +144,23 @@ async fn only_what_runs_is_measured_and_an_engine_that_is_away_is_asked_once() {
     tokio::time::advance(Duration::from_secs(2)).await;
     assert_eq!(world.kit.usage().await.unwrap().len(), 1);
 }
+
+/// Jobs that began and that ended, as the metrics have them.
+fn jobs(world: &World) -> (u64, u64) {
+    let jobs = world.parts.metrics.read().jobs;
+    let ended = jobs.values().flat_map(|jobs| jobs.ended.values());
+    (jobs.values().map(|jobs| jobs.started).sum(), ended.map(|ends| ends.count).sum())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_was_too_short_to_be_seen_is_counted_and_a_runner_without_one_is_not() {
+    let world = World::new(2);
+    world.kit.start_autoscaler().await.unwrap();
+    world.github.queue("a", 1, 1);
+    world.until("it is done", |world| world.github.done() == 1).await;
+    world.pass(60).await;
+    assert_eq!((world.containers().await, jobs(&world)), (0, (1, 1)));
+    world.kit.provision(Some(&repo("a"))).await.unwrap();
+    world.pass(1_000).await;
+    assert_eq!((world.containers().await, jobs(&world)), (0, (1, 1)));
+}

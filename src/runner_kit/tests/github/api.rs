@@ -13,8 +13,8 @@ impl DemandSource for Github {
         Ok(self.change(|state| {
             state.looks += 1;
             let mut repos = BTreeMap::new();
-            for FakeJob { job, runner, is_bound, .. } in state.jobs.values().filter(|job| !job.done)
-            {
+            let open = state.jobs.values().filter(|job| !job.done);
+            for FakeJob { job, runner, started_at, is_bound, .. } in open {
                 let demand = repos.entry(job.repo.clone()).or_insert_with(|| RepoDemand {
                     repo: job.repo.clone(),
                     running: 0,
@@ -33,7 +33,7 @@ impl DemandSource for Github {
                             url: String::new(),
                         },
                         runner_name: name.clone(),
-                        started_at: None,
+                        started_at: *started_at,
                     }),
                 }
             }
