@@ -107,7 +107,7 @@ impl Memory {
 
     /// How many runners are remembered.
     pub(crate) fn len(&self) -> usize {
-        self.seen.len() + self.spent.len() + self.dismissed.len()
+        self.seen.len() + self.spent.len() + self.bereft.len() + self.dismissed.len()
     }
 
     /// The clock was set forward by `jump`, or back: what has lasted so long has lasted no longer.

@@ -354,8 +354,7 @@ impl Reconciler {
         let now = (self.parts.clock)();
         let is_new = |since: DateTime<Utc>| now - since < LOST_TIMEOUT * 2;
         let doubt = self.runners.iter().any(|runner| runner.lost_since.is_some_and(is_new));
-        let counted = self.demand.iter().flat_map(|demand| &demand.counted);
-        let crowded = crowded || counted.into_iter().any(|counted| counted.jobs > 0);
+        let crowded = crowded || self.demand.iter().any(|demand| !demand.counted.is_empty());
         if starting || doubt || covered || idle || !self.flights.is_empty() {
             Mood::Lively
         } else if crowded {

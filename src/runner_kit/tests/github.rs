@@ -68,6 +68,8 @@ pub(super) struct State {
     /// Whether the next runner that is to be removed has just been given a job of so many seconds.
     pub(super) late_job: Option<u64>,
     pub(super) gated: bool,
+    /// Whether the next look at the demand ends in a bug.
+    pub(super) breaks: bool,
     /// Whether a removal of a registration fails.
     pub(super) keeps_registrations: bool,
     /// Whether runners end at once, with this exit code.

@@ -107,6 +107,21 @@ async fn a_scope_that_is_refused_for_a_while_after_a_launch_is_not_taken_for_clo
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_the_autoscaler_is_off_nothing_is_removed_by_the_way() {
+    let world = World::new(2);
+    world.github.change(|state| state.runners.push(dead(90, "ipfs-default-memory-old")));
+    world.parts.leftovers.remember("o/a", "", UNIX_EPOCH);
+    for _ in 0..3 {
+        assert_eq!(world.kit.provision(None).await.unwrap(), []);
+        world.pass(40).await;
+    }
+    assert_eq!(registered(&world), 1);
+    world.kit.start_autoscaler().await.unwrap();
+    world.pass(60).await;
+    assert_eq!(registered(&world), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_github_does_not_answer_it_is_not_forgotten_where_something_may_be_left() {
     let world = World::new(2);
     world.github.change(|state| {

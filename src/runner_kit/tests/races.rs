@@ -118,6 +118,8 @@ pub(super) struct LateEngine {
     holds_stop: AtomicBool,
     /// Whether its disk is nearly full.
     pub(super) full: AtomicBool,
+    /// How often its containers were asked for.
+    listings: AtomicUsize,
     pub(super) release: Notify,
     held: AtomicBool,
     /// How many measurements there were, are under way, and were at once at most.
@@ -135,6 +137,7 @@ impl LateEngine {
             breaks_launch: AtomicBool::new(false),
             holds_stop: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            listings: AtomicUsize::new(0),
             release: Notify::new(),
             held: AtomicBool::new(false),
             measured: AtomicUsize::new(0),
@@ -194,6 +197,7 @@ impl Engine for LateEngine {
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {
+        self.listings.fetch_add(1, Ordering::SeqCst);
         let listed = self.inner.containers().await;
         self.wait_if(&self.holds_listing).await;
         listed
@@ -290,6 +294,32 @@ async fn a_launch_that_breaks_off_in_a_bug_is_told_and_takes_no_room() {
     late.breaks_launch.store(true, Ordering::SeqCst);
     assert_eq!(kit.provision(Some(&repo("a"))).await.unwrap_err().code, Code::Internal);
     kit.provision(Some(&repo("a"))).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_breaks_off_in_a_bug_is_told_and_the_next_finds_what_waits() {
+    let world = World::new(1);
+    world.github.change(|state| state.breaks = true);
+    world.github.queue("a", 1, 5);
+    world.kit.start_unchecked().await.unwrap();
+    settle().await;
+    let error = world.kit.get_status().await.unwrap().last_error.unwrap();
+    assert_eq!((error.code, error.message.contains("A pass failed")), (Code::Internal, true));
+    world.until("it is done", |world| world.github.done() == 1).await;
+    assert_eq!(world.kit.get_status().await.unwrap().last_error, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_away_is_asked_ever_more_seldom() {
+    let world = World::new(1);
+    let (engine, kit) = LateEngine::beside(&world);
+    kit.start_autoscaler().await.unwrap();
+    world.pass(1).await;
+    world.engine.set_reachable(false);
+    let asked = || engine.listings.load(Ordering::SeqCst);
+    let before = asked();
+    world.pass(600).await;
+    assert!((5..=20).contains(&(asked() - before)), "{} times", asked() - before);
 }
 
 #[tokio::test(start_paused = true)]

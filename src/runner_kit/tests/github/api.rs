@@ -9,6 +9,8 @@ impl DemandSource for Github {
         if self.change(|state| state.gated) {
             self.gate.notified().await;
         }
+        let breaks = self.change(|state| std::mem::take(&mut state.breaks));
+        assert!(!breaks, "on purpose");
         self.answers()?;
         Ok(self.change(|state| {
             state.looks += 1;
