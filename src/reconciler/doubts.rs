@@ -129,6 +129,20 @@ mod tests {
     }
 
     #[test]
+    fn a_deserter_has_ended_well_by_itself_and_says_last_that_it_works() {
+        let ended = |exit_code, said: &str| Ended {
+            exit_code: Some(exit_code),
+            log_tail: format!("2026-01-02 03:04:05Z: {said}"),
+        };
+        let works = "Running job: build";
+        assert!(is_deserter(Removal::Finished, &ended(0, works)));
+        assert!(!is_deserter(Removal::Overtime, &ended(0, works)));
+        assert!(!is_deserter(Removal::Finished, &ended(1, works)));
+        let done = "Job build completed with result: Succeeded";
+        assert!(!is_deserter(Removal::Finished, &ended(0, done)));
+    }
+
+    #[test]
     fn of_more_than_are_asked_at_a_time_each_has_its_turn() {
         let all: Vec<_> = (0..MOST + 4).rev().map(container).collect();
         let first = in_turn(all.clone(), "");

@@ -302,6 +302,16 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_began_before_its_runner_was_first_seen_is_counted() {
+        let mut all = Journeys::new(Arc::default());
+        all.order(NAME, Some(5), at(1));
+        all.see(&[runner(Phase::Busy, Some((5, 2)))], at(3));
+        all.see(&[runner(Phase::Exited, None)], at(9));
+        assert_eq!(all.metrics.read().jobs[&Some(repo())].started, 1);
+        assert_eq!(steps(&all.metrics.read()), [("busy", 1, 6.0)]);
+    }
+
+    #[test]
     fn of_what_was_found_at_work_only_the_end_is_known() {
         let mut all = Journeys::new(Arc::default());
         all.begin(at(100));

@@ -121,7 +121,7 @@ fn working(name: &str) -> Demand {
         queued: vec![],
         in_progress: vec![running],
     };
-    Demand { repos: vec![repo], ..Demand::default() }
+    Demand { repos: vec![repo], is_listed: true, ..Demand::default() }
 }
 
 fn at(second: i64) -> DateTime<Utc> {
@@ -134,6 +134,7 @@ fn a_runner_whose_job_is_told_is_busy_before_the_list_of_runners_says_so() {
     let list = listed(true, false);
     let runner = memory.join(vec![container(false)], &list, Some(&demand), at(1)).remove(0);
     assert_eq!((runner.phase, runner.job.unwrap().job.id), (Phase::Busy, 5));
+    assert_eq!(runner.lost_since, None, "the list is a little late");
     assert_eq!(runner.spent_at, None, "it is known what it was spent on");
 }
 
@@ -344,6 +345,7 @@ fn a_job_that_is_told_of_a_runner_that_has_gone_for_a_while_is_an_orphan_until_i
         assert_eq!(look(80, vec![], Some(&working(NAME))), 1);
         assert_eq!(look(81, vec![], None), 1, "nobody knows otherwise");
         assert_eq!(look(82, vec![], Some(&working("another"))), 0);
+        assert!(memory.bereft.is_empty(), "it is remembered no longer");
     }
 }
 

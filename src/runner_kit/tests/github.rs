@@ -82,6 +82,8 @@ pub(super) struct State {
     pub(super) looks: u64,
     /// Scopes that are no more.
     pub(super) closed: Vec<Scope>,
+    /// Scopes whose runners GitHub cannot list now.
+    pub(super) hidden: Vec<Scope>,
     /// Where runners were listed, each time.
     pub(super) listings: Vec<Scope>,
     pub(super) fate: Option<Fate>,

@@ -122,6 +122,20 @@ async fn while_the_autoscaler_is_off_nothing_is_removed_by_the_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_it_cannot_be_looked_for_what_is_left_that_is_told() {
+    let world = World::new(2);
+    world.github.change(|state| state.hidden.push(Scope::Repo(repo("a"))));
+    world.parts.leftovers.remember("o/a", "", UNIX_EPOCH);
+    world.kit.start_autoscaler().await.unwrap();
+    world.pass(60).await;
+    let error = world.kit.get_status().await.unwrap().last_error.unwrap();
+    assert_eq!(error.code, Code::GithubUnreachable);
+    world.github.change(|state| state.hidden.clear());
+    world.pass(200).await;
+    assert_eq!(world.kit.get_status().await.unwrap().last_error, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_github_does_not_answer_it_is_not_forgotten_where_something_may_be_left() {
     let world = World::new(2);
     world.github.change(|state| {

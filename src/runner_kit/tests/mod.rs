@@ -319,6 +319,7 @@ async fn start_and_stop_are_idempotent_and_leave_one_loop() {
     world.pass(600).await;
     let looks = world.github.change(|state| state.looks) - before;
     assert_eq!(looks, 5, "one loop looks every 120 s");
+    assert_eq!(world.kit.get_status().await.unwrap().iterations, 6);
 }
 
 #[tokio::test(start_paused = true)]

@@ -115,6 +115,7 @@ pub(super) struct LateEngine {
     holds_listing: AtomicBool,
     holds_launch: AtomicBool,
     breaks_launch: AtomicBool,
+    breaks_listing: AtomicBool,
     holds_stop: AtomicBool,
     /// Whether its disk is nearly full.
     pub(super) full: AtomicBool,
@@ -135,6 +136,7 @@ impl LateEngine {
             holds_listing: AtomicBool::new(false),
             holds_launch: AtomicBool::new(false),
             breaks_launch: AtomicBool::new(false),
+            breaks_listing: AtomicBool::new(false),
             holds_stop: AtomicBool::new(false),
             full: AtomicBool::new(false),
             listings: AtomicUsize::new(0),
@@ -198,6 +200,7 @@ impl Engine for LateEngine {
 
     async fn containers(&self) -> Result<Vec<Container>> {
         self.listings.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.breaks_listing.swap(false, Ordering::SeqCst), "on purpose");
         let listed = self.inner.containers().await;
         self.wait_if(&self.holds_listing).await;
         listed
@@ -307,6 +310,20 @@ async fn a_pass_that_breaks_off_in_a_bug_is_told_and_the_next_finds_what_waits()
     assert_eq!((error.code, error.message.contains("A pass failed")), (Code::Internal, true));
     world.until("it is done", |world| world.github.done() == 1).await;
     assert_eq!(world.kit.get_status().await.unwrap().last_error, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_breaks_off_in_a_bug_is_told_and_the_next_sees_what_there_is() {
+    let world = World::new(1);
+    let (engine, kit) = LateEngine::beside(&world);
+    engine.breaks_listing.store(true, Ordering::SeqCst);
+    kit.start_unchecked().await.unwrap();
+    settle().await;
+    let told = kit.subscribe().borrow().events.clone();
+    assert!(told.iter().any(|event| event.message.contains("A look failed")), "{told:?}");
+    world.github.queue("a", 1, 5);
+    world.until("it is done", |world| world.github.done() == 1).await;
+    assert_eq!(kit.get_status().await.unwrap().last_error, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -115,6 +115,13 @@ impl Registrar for Github {
             if state.closed.contains(scope) {
                 return Err(Error::new(Code::NotFound, "There is no such repository.", "Look."));
             }
+            if state.hidden.contains(scope) {
+                return Err(Error::new(
+                    Code::GithubUnreachable,
+                    "GitHub answers with 502.",
+                    "Wait.",
+                ));
+            }
             Ok(state.runners.clone())
         })
     }
