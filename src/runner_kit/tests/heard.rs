@@ -348,3 +348,18 @@ async fn while_jobs_that_are_only_counted_wait_for_room_it_is_looked_often() {
     world.pass(60).await;
     assert!((3..=5).contains(&(looks() - before)), "{}", looks() - before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_github_is_away_what_was_last_seen_whole_is_shown() {
+    let (world, source, kit) = hearing(1).await;
+    world.github.queue("b", 2, 7_000);
+    world.until("there is no room", |world| world.github.running() == 1).await;
+    let queued = async || kit.get_status().await.unwrap().queued_jobs;
+    let before = queued().await;
+    assert!(before > 0);
+    let down = Error::new(Code::GithubUnreachable, "GitHub does not answer.", "Wait.");
+    world.github.change(|state| state.down = true);
+    source.board.blind(Some(down));
+    world.pass(30).await;
+    assert_eq!(queued().await, before);
+}

@@ -122,6 +122,19 @@ async fn while_the_autoscaler_is_off_nothing_is_removed_by_the_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_a_runner_is_that_is_remembered_again_when_it_was_lost() {
+    let world = World::new(2);
+    world.github.queue("a", 1, 600);
+    world.kit.start_autoscaler().await.unwrap();
+    world.until("it is at work", |world| world.github.running() == 1).await;
+    world.pass(60).await;
+    let later = world.github.now() + chrono::TimeDelta::hours(1);
+    assert!(world.parts.leftovers.forget("o/a", later.into()));
+    world.pass(130).await;
+    assert!(world.parts.leftovers.knows("o/a"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_it_cannot_be_looked_for_what_is_left_that_is_told() {
     let world = World::new(2);
     world.github.change(|state| state.hidden.push(Scope::Repo(repo("a"))));
