@@ -134,8 +134,9 @@ fn a_runner_whose_job_is_told_is_busy_before_the_list_of_runners_says_so() {
     let list = listed(true, false);
     let runner = memory.join(vec![container(false)], &list, Some(&demand), at(1)).remove(0);
     assert_eq!((runner.phase, runner.job.unwrap().job.id), (Phase::Busy, 5));
-    assert_eq!(runner.lost_since, None, "the list is a little late");
     assert_eq!(runner.spent_at, None, "it is known what it was spent on");
+    let runner = memory.join(vec![container(false)], &list, Some(&demand), at(2)).remove(0);
+    assert_eq!(runner.lost_since, None, "the list is a little late");
 }
 
 #[test]
