@@ -3,7 +3,6 @@
 use super::github::Fate;
 use super::world::World;
 use crate::config::{OperatorOptions, StartInput};
-use crate::error::{Code, Error};
 use crate::snapshot::EventKind;
 
 #[tokio::test(start_paused = true)]
@@ -32,17 +31,4 @@ async fn a_runner_whose_job_takes_longer_than_job_timeout_is_ended_though_github
     assert_eq!(world.containers().await, 0);
     let events = world.kit.subscribe().borrow().events.clone();
     assert!(events.iter().any(|event| event.message.contains("longer than job_timeout")));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_launch_that_failed_is_tried_again_when_its_wait_is_over_and_not_a_look_later() {
-    let world = World::with(StartInput { poll_interval: Some(3_600), ..StartInput::default() });
-    let broken = Error::new(Code::ContainerFailed, "Container failed to start: no.", "Look.");
-    world.engine.fail_next_launches(1, &broken);
-    world.github.queue("a", 1, 1);
-    world.kit.start_autoscaler().await.unwrap();
-    world.pass(4).await;
-    assert_eq!(world.engine.launched().len(), 0);
-    world.pass(2).await;
-    assert_eq!(world.engine.launched().len(), 1);
 }

@@ -275,6 +275,7 @@ async fn the_source_is_told_what_was_acted_upon_and_how_much_room_there_is_and_w
     assert_eq!(last(), None);
 }
 
+/// actions/runner#4598: GitHub goes on waiting for the job, and it fills a scale set.
 #[tokio::test(start_paused = true)]
 async fn a_job_whose_runner_is_gone_takes_up_no_room_though_github_gives_it_up_much_later() {
     let (world, source, _kit) = polling(1, 10).await;
@@ -362,4 +363,17 @@ async fn while_github_is_away_what_was_last_seen_whole_is_shown() {
     source.board.blind(Some(down));
     world.pass(30).await;
     assert_eq!(queued().await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_that_failed_is_tried_again_when_its_wait_is_over_and_not_a_look_later() {
+    let (world, source, _kit) = hearing(1).await;
+    let broken = Error::new(Code::ContainerFailed, "Container failed to start: no.", "Look.");
+    // For five seconds, and then for ten.
+    world.engine.fail_next_launches(2, &broken);
+    source.hear(1, JobState::Queued);
+    world.pass(14).await;
+    assert_eq!(world.engine.launched().len(), 0);
+    world.pass(3).await;
+    assert_eq!(world.engine.launched().len(), 1);
 }

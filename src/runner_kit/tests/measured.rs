@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::races::{LateEngine, settle};
-use super::world::{World, repo};
+use super::world::{Fate, World, repo};
 use crate::error::Code;
 use crate::model::Phase;
 use crate::samples::Sample;
@@ -158,6 +158,12 @@ async fn a_job_that_was_too_short_to_be_seen_is_counted_and_a_runner_without_one
     world.kit.start_autoscaler().await.unwrap();
     world.github.queue("a", 1, 1);
     world.until("it is done", |world| world.github.done() == 1).await;
+    world.pass(60).await;
+    assert_eq!((world.containers().await, jobs(&world)), (0, (1, 1)));
+    // One that ended with an error may have had none.
+    world.github.change(|state| state.fate = Some(Fate::EndsBadly));
+    world.github.queue("a", 1, 1);
+    world.until("it is done", |world| world.github.done() == 2).await;
     world.pass(60).await;
     assert_eq!((world.containers().await, jobs(&world)), (0, (1, 1)));
     world.kit.provision(Some(&repo("a"))).await.unwrap();
