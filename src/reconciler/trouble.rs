@@ -210,9 +210,8 @@ mod tests {
         assert_eq!(troubles.next_retry(at(2)), Some(Duration::from_secs(3)));
     }
 
-    #[test]
-    fn an_image_that_is_missing_still_when_jobs_wait_is_waited_for_longer_each_time() {
-        let repo: Repo = "o/r".parse().unwrap();
+    /// The demand when a job of `repo` waits.
+    fn waiting(repo: &Repo) -> Demand {
         let job = crate::model::Job {
             id: 1,
             run_id: 1,
@@ -226,8 +225,14 @@ mod tests {
             beside_sets: false,
         };
         let (running, failed, pending, in_progress) = (0, 0, 1, vec![]);
-        let seen = RepoDemand { repo, running, failed, pending, queued: vec![job], in_progress };
-        let waiting = Demand { repos: vec![seen], ..Demand::default() };
+        let (repo, queued) = (repo.clone(), vec![job]);
+        let seen = RepoDemand { repo, running, failed, pending, queued, in_progress };
+        Demand { repos: vec![seen], ..Demand::default() }
+    }
+
+    #[test]
+    fn an_image_that_is_missing_still_when_jobs_wait_is_waited_for_longer_each_time() {
+        let waiting = waiting(&"o/r".parse().unwrap());
         for (demand, second) in [(waiting, 19), (Demand::default(), 14)] {
             let mut troubles = Troubles::default();
             troubles.image_failed(&error("no image."), at(0));
@@ -271,6 +276,11 @@ mod tests {
         troubles.launch_failed(Some(&repo), &error("a"), at(0));
         let mut left = |second| troubles.look_succeeded(&Demand::default(), None, at(second));
         assert_eq!([left(4), left(5)], [Some(Duration::from_secs(1)), None]);
+        assert!(troubles.backoff().is_empty());
+        troubles.launch_failed(Some(&repo), &error("a"), at(10));
+        troubles.look_succeeded(&waiting(&repo), None, at(20));
+        assert_eq!(troubles.backoff().len(), 1);
+        troubles.look_succeeded(&waiting(&"o/another".parse().unwrap()), None, at(20));
         assert!(troubles.backoff().is_empty());
     }
 }
