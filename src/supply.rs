@@ -196,10 +196,11 @@ impl Memory {
             }
         }
         self.bury(&containers, now);
-        let is_told = |gone: &Spent| {
-            let told = jobs.get(gone.name.as_str()).into_iter().flatten();
-            told.into_iter().any(|(repo, _)| gone.scope.covers(repo))
+        let job_of = |name: &str, scope: &Scope| {
+            let mut named = jobs.get(name).into_iter().flatten();
+            named.find(|(repo, _)| scope.covers(repo)).map(|(_, job)| *job)
         };
+        let is_told = |gone: &Spent| job_of(&gone.name, &gone.scope).is_some();
         demand.into_iter().for_each(|demand| self.mourn(demand, is_told, now));
         let listed: HashMap<(&Scope, &str), &Registered> = registered
             .iter()
@@ -209,9 +210,7 @@ impl Memory {
         let join = |container: Container| {
             let certain = registered.contains_key(&container.scope);
             let found = listed.get(&(&container.scope, container.name.as_str())).copied();
-            let named = jobs.get(container.name.as_str()).into_iter().flatten();
-            let mut own = named.filter(|(repo, _)| container.scope.covers(repo));
-            let job = own.next().map(|(_, job)| *job);
+            let job = job_of(&container.name, &container.scope);
             let before = self.seen.get(&container.name);
             let seen = look(&container, certain, found, job, before, listed_at, now);
             let heard = seen.heard;

@@ -75,7 +75,7 @@ impl Limits {
     /// A clock that was set back makes no wait longer.
     fn follow(&mut self, now: DateTime<Utc>) {
         let back = self.latest - now;
-        if back > TimeDelta::zero() && self.latest != DateTime::<Utc>::MIN_UTC {
+        if back > TimeDelta::zero() {
             for until in [&mut self.until, &mut self.no_registration_until] {
                 *until = until.map(|until| until - back);
             }
